@@ -1,0 +1,126 @@
+# flexmusicd: one Makefile for everything; `make help` lists the targets.
+
+VERSION	:= 0.1.0
+
+PREFIX	?= /usr/local
+BINDIR	?= $(PREFIX)/bin
+SBINDIR	?= $(PREFIX)/sbin
+LIBEXECDIR ?= $(PREFIX)/libexec
+MANDIR	?= $(PREFIX)/share/man
+DOCDIR	?= $(PREFIX)/share/doc/flexmusicd
+UNITDIR	?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+SYSCONFDIR ?= /etc
+
+# SANITIZE=address,undefined builds everything with sanitizers, STATIC=no
+# links flexmusicd-worker dynamically; each has a build directory of its own.
+STATIC	?= yes
+BUILD_NAME := build$(if $(SANITIZE),/sanitize)$(if $(filter no,$(STATIC)),/dynamic)
+B	?= $(BUILD_NAME)
+
+PKG_CONFIG ?= pkg-config
+PACKAGES := libbsd-overlay libcrypto libseccomp libevent_core libconfuse
+DEBIAN_PACKAGES := $(shell cat tests/packages.txt 2>/dev/null | sed "s/\#.*//")
+
+CC	?= cc
+OPT	?= -O2
+# Flags that depend on compiler and machine are tried once.
+try = $(shell printf 'int main(void){return 0;}\n' | $(CC) -x c - -Werror \
+	$(1) -o /dev/null 2>/dev/null && echo '$(1)')
+CET	:= $(call try,-fcf-protection)
+FORTIFY := $(shell printf '\#include <stdio.h>\nint main(void){return 0;}\n' | \
+	$(CC) -x c - -Werror -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 \
+	-o /dev/null 2>/dev/null && echo '-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3' \
+	|| echo '-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2')
+
+WARN	:= -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
+	-Wformat=2 -Wvla -Wundef -Wno-unused-parameter
+HARDEN	:= -fstack-protector-strong -fstack-clash-protection \
+	$(if $(SANITIZE),,$(FORTIFY)) $(CET)
+LDHARDEN := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
+
+CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x30000000L \
+	-DOPENSSL_SUPPRESS_DEPRECATED -DFLEXMUSIC_VERSION='"$(VERSION)"' \
+	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
+	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) \
+	$(if $(SANITIZE),-DFLEXMUSIC_SANITIZER) $(CPPFLAGS)
+CFLAGS_ALL := -std=gnu11 $(OPT) -g $(WARN) $(HARDEN) -fPIE -MMD -MP \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
+	-fno-sanitize-recover=all) $(CFLAGS)
+LDFLAGS_ALL := $(LDHARDEN) $(CET) \
+	$(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
+
+FMLTP_SRC := $(wildcard fmltp/*.c)
+PRIVSEP_SRC := privsep/channel.c privsep/message.c privsep/roles.c \
+	privsep/sandbox_linux.c privsep/start.c privsep/build_id.c privsep/main.c
+DAEMON_SRC := $(wildcard master/*.c keys/*.c paramgen/*.c) $(PRIVSEP_SRC) \
+	privsep/roles_daemon.c privsep/sandbox_table.c privsep/sandbox_filter.c
+WORKER_SRC := $(wildcard worker/*.c) $(PRIVSEP_SRC) privsep/roles_worker.c
+CLIENT_SRC := $(wildcard client/*.c)
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+FMLTP_LIB := $(B)/libfmltp.a
+PROGRAMS := $(B)/flexmusicd $(B)/flexmusicd-worker $(B)/flexmusic
+
+DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libseccomp \
+	libevent_core libconfuse)
+CLIENT_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
+ifeq ($(STATIC)$(SANITIZE),yes)
+WORKER_LINK = -static-pie
+WORKER_LIBS = $(shell $(PKG_CONFIG) --static --libs libbsd-overlay libcrypto)
+else
+WORKER_LINK = -pie
+WORKER_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
+endif
+
+# `make V=1` prints whole commands.
+Q = $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-4s %s\n' '$(1)' '$(2)')
+
+.PHONY: all check demo run bench install uninstall clean help format fuzz deps
+.DEFAULT_GOAL := all
+
+all: $(PROGRAMS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c $< -o $@
+
+BUILD_SOURCES := $(sort $(wildcard fmltp/*.[ch] privsep/*.[ch] master/*.[ch] \
+	worker/*.[ch] keys/*.[ch] paramgen/*.[ch])) Makefile
+
+# Both server programs carry the hash of what they were built from.
+$(B)/build_id.h: $(BUILD_SOURCES)
+	@mkdir -p $(@D)
+	@{ printf '#define BUILD_ID '; cat $(BUILD_SOURCES) | sha256sum | \
+	    cut -c1-64 | sed 's/../0x&, /g'; } > $@
+
+$(B)/privsep/build_id.o: $(B)/build_id.h
+$(B)/privsep/build_id.o: CPPFLAGS_ALL += -I$(B)
+
+$(FMLTP_LIB): $(call obj,$(FMLTP_SRC))
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
+
+$(B)/flexmusicd: $(call obj,$(DAEMON_SRC)) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(DAEMON_LIBS)
+
+$(B)/flexmusicd-worker: $(call obj,$(WORKER_SRC)) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(WORKER_LINK) $^ -o $@ $(LDFLAGS_ALL) \
+	    -Wl,--gc-sections $(WORKER_LIBS)
+
+$(B)/flexmusic: $(call obj,$(CLIENT_SRC)) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(CLIENT_LIBS)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include tests/tests.mk
+
+clean:
+	rm -rf build

@@ -1,0 +1,287 @@
+/*
+ * keys/keys.c - the key holder: key pairs, shared secrets, key derivation.
+ *
+ * Runs in: keys, as the keys user, without files or network.  The master
+ * hands it generations (public parameters) and, for each connection, a
+ * channel that is good for one exchange in one generation.  Private
+ * exponents and shared secrets exist here alone, for one exchange.  It must
+ * never see a client's bytes other than the bare number y.
+ */
+#include <sys/queue.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include "fmltp/kex.h"
+#include "privsep/channel.h"
+#include "privsep/start.h"
+
+/* Parameters that sessions were shown. */
+struct keys_generation {
+	LIST_ENTRY(keys_generation) entry;
+	uint32_t number;
+	struct dh_params params;
+	struct kex_group *group;
+};
+
+/* A channel to a worker, before its one exchange. */
+struct keys_exchange {
+	LIST_ENTRY(keys_exchange) entry;
+	struct keys *keys;
+	struct keys_generation *generation;
+	uint64_t session;
+	struct channel channel;
+	struct event event;
+	bool done;
+};
+
+/* The process. */
+struct keys {
+	struct event_base *base;
+	struct event *master_event;
+	struct channel master;
+	LIST_HEAD(, keys_generation) generations;
+	LIST_HEAD(, keys_exchange) exchanges;
+	uint32_t generation_count;
+	uint32_t exchange_count;
+	uint64_t answered;
+	uint64_t refused;
+	union message_any message;
+	union message_any reply;
+};
+
+static struct keys_generation *
+keys_find_generation(struct keys *k, uint32_t number)
+{
+	struct keys_generation *g;
+
+	LIST_FOREACH(g, &k->generations, entry)
+	if (g->number == number)
+		return g;
+	return NULL;
+}
+
+static void
+keys_close_exchange(struct keys_exchange *x)
+{
+	event_del(&x->event);
+	close(x->channel.fd);
+	LIST_REMOVE(x, entry);
+	x->keys->exchange_count--;
+	free(x);
+}
+
+/* The exchange: fills the reply but for its header. */
+static enum fmltp_error
+keys_exchange(const struct keys_generation *g, const uint8_t *y,
+    struct message_kex_reply *reply)
+{
+	struct kex_pair *pair;
+	enum fmltp_error error;
+
+	if (!dh_public_in_range(&g->params, y))
+		return FMLTP_DH_RANGE;
+	pair = kex_pair_new(g->group);
+	if (pair == NULL)
+		return FMLTP_INTERNAL;
+	error = kex_derive(pair, y, reply->key);
+	if (error == FMLTP_OK)
+		kex_pair_public(pair, reply->y);
+	kex_pair_free(pair);
+	return error;
+}
+
+static bool
+keys_serve_kex(void *arg, const union message_any *m, int *fds)
+{
+	struct keys_exchange *x = arg;
+	struct message_kex_reply *reply = &x->keys->reply.message_kex_reply;
+
+	memset(reply, 0, sizeof(*reply));
+	reply->error = keys_exchange(x->generation, m->message_kex.y, reply);
+	if (reply->error == FMLTP_OK)
+		x->keys->answered++;
+	else
+		x->keys->refused++;
+	/* A worker that is gone, or does not read, needs no answer. */
+	(void)channel_send(x->channel.fd, MESSAGE_KEX_REPLY, reply);
+	explicit_bzero(reply, sizeof(*reply));
+	x->done = true;
+	return true;
+}
+
+static const struct channel_rule keys_worker_rules[] = {
+	{ MESSAGE_KEX, CHANNEL_ANY_STATE, true, keys_serve_kex },
+};
+
+static void
+keys_worker_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct keys_exchange *x = arg;
+	struct keys *k = x->keys;
+	struct message_keys_violation v;
+	enum channel_result result;
+
+	result = channel_receive(&x->channel, &k->message);
+	if (result == CHANNEL_EMPTY || (result == CHANNEL_OK && !x->done))
+		return;
+	if (result >= CHANNEL_VIOLATION) {
+		memset(&v, 0, sizeof(v));
+		v.kind = result;
+		v.session = x->session;
+		(void)channel_send(k->master.fd, MESSAGE_KEYS_VIOLATION, &v);
+	}
+	keys_close_exchange(x);
+}
+
+static bool
+keys_serve_generation(void *arg, const union message_any *m, int *fds)
+{
+	struct keys *k = arg;
+	const struct message_generation *mg = &m->message_generation;
+	struct keys_generation *g;
+
+	if (mg->params.len > DH_PRIME_MAX ||
+	    keys_find_generation(k, mg->generation) != NULL)
+		return false;
+	g = calloc(1, sizeof(*g));
+	if (g == NULL)
+		return false;
+	g->number = mg->generation;
+	g->params = mg->params;
+	g->group = kex_group_new(&g->params);
+	if (g->group == NULL) {
+		free(g);
+		return false;
+	}
+	LIST_INSERT_HEAD(&k->generations, g, entry);
+	k->generation_count++;
+	return true;
+}
+
+static bool
+keys_serve_retire(void *arg, const union message_any *m, int *fds)
+{
+	struct keys *k = arg;
+	struct keys_generation *g;
+	struct keys_exchange *x, *next;
+
+	g = keys_find_generation(k, m->message_retire.generation);
+	if (g == NULL)
+		return false;
+	LIST_FOREACH_SAFE(x, &k->exchanges, entry, next)
+	if (x->generation == g)
+		keys_close_exchange(x);
+	LIST_REMOVE(g, entry);
+	k->generation_count--;
+	kex_group_free(g->group);
+	freezero(g, sizeof(*g));
+	return true;
+}
+
+static bool
+keys_serve_kex_channel(void *arg, const union message_any *m, int *fds)
+{
+	struct keys *k = arg;
+	const struct message_kex_channel *mc = &m->message_kex_channel;
+	struct keys_exchange *x = NULL;
+	struct keys_generation *g;
+
+	g = keys_find_generation(k, mc->generation);
+	if (g != NULL)
+		x = calloc(1, sizeof(*x));
+	if (x == NULL) {
+		close(fds[0]);
+		return g != NULL;
+	}
+	x->keys = k;
+	x->generation = g;
+	x->session = mc->session;
+	channel_init(&x->channel, fds[0], keys_worker_rules, 1, x);
+	LIST_INSERT_HEAD(&k->exchanges, x, entry);
+	k->exchange_count++;
+	if (event_assign(&x->event, k->base, fds[0], EV_READ | EV_PERSIST,
+		keys_worker_ready, x) == -1 ||
+	    event_add(&x->event, NULL) == -1)
+		keys_close_exchange(x);
+	return true;
+}
+
+static bool
+keys_serve_status(void *arg, const union message_any *m, int *fds)
+{
+	struct keys *k = arg;
+	struct message_keys_status s;
+
+	memset(&s, 0, sizeof(s));
+	s.generations = k->generation_count;
+	s.channels = k->exchange_count;
+	s.exchanges = k->answered;
+	s.refused = k->refused;
+	(void)channel_send(k->master.fd, MESSAGE_KEYS_STATUS, &s);
+	return true;
+}
+
+static const struct channel_rule keys_master_rules[] = {
+	{ MESSAGE_GENERATION, CHANNEL_ANY_STATE, false, keys_serve_generation },
+	{ MESSAGE_RETIRE, CHANNEL_ANY_STATE, false, keys_serve_retire },
+	{ MESSAGE_KEX_CHANNEL, CHANNEL_ANY_STATE, false,
+	    keys_serve_kex_channel },
+	{ MESSAGE_STATUS_REQUEST, CHANNEL_ANY_STATE, false, keys_serve_status },
+};
+
+static void
+keys_master_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct keys *k = arg;
+	enum channel_result result = CHANNEL_OK;
+	int i;
+
+	for (i = 0; i < CHANNEL_BATCH && result == CHANNEL_OK; i++)
+		result = channel_receive(&k->master, &k->message);
+	if (result != CHANNEL_OK && result != CHANNEL_EMPTY)
+		event_base_loopbreak(k->base);
+}
+
+void
+keys_prepare(struct helper *h)
+{
+	struct event_config *config;
+	struct keys *k;
+
+	k = calloc(1, sizeof(*k));
+	config = event_config_new();
+	if (k == NULL || config == NULL)
+		_exit(1);
+	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	k->base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (k->base == NULL)
+		_exit(1);
+	LIST_INIT(&k->generations);
+	LIST_INIT(&k->exchanges);
+	channel_init(&k->master, h->channel, keys_master_rules,
+	    sizeof(keys_master_rules) / sizeof(keys_master_rules[0]), k);
+	h->state = k;
+	/* Whatever OpenSSL opens, loads and seeds, it does here. */
+	if (!keys_self_test(h))
+		_exit(1);
+}
+
+int
+keys_main(struct helper *h)
+{
+	struct keys *k = h->state;
+
+	k->master_event = event_new(
+	    k->base, k->master.fd, EV_READ | EV_PERSIST, keys_master_ready, k);
+	if (k->master_event == NULL || event_add(k->master_event, NULL) == -1)
+		return 1;
+	event_base_dispatch(k->base);
+	/* What is left is wiped by the kernel: the process ends. */
+	_exit(0);
+}

@@ -1,0 +1,369 @@
+/*
+ * master/listener.c - listening sockets, accept, and who is turned away.
+ *
+ * Runs in: master, as root.  Decides by address alone, and reads nothing
+ * from what it accepts.
+ */
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fmltp/proto.h"
+#include "master/master.h"
+
+#define LISTENER_BATCH	    16 /* connections accepted for one wake-up */
+#define LISTENER_REST_MS    100 /* without memory, descriptors, processes */
+#define LISTENER_REFUSED_MS 1000 /* between two lines about refusals */
+#define LISTENER_NO_WAY_MS  1000 /* between two looks for an idle session */
+
+/* A bound socket. */
+struct listener {
+	TAILQ_ENTRY(listener) entry;
+	struct master *m;
+	struct config_host host;
+	int fd;
+	bool listening; /* listen(2) was called */
+	struct event event;
+};
+
+static void
+listener_close(struct listener *l)
+{
+	if (l->event.ev_base != NULL)
+		event_del(&l->event);
+	close(l->fd);
+	free(l);
+}
+
+static void
+listener_close_list(struct listener_list *list)
+{
+	struct listener *l;
+
+	while ((l = TAILQ_FIRST(list)) != NULL) {
+		TAILQ_REMOVE(list, l, entry);
+		listener_close(l);
+	}
+}
+
+/* At a bounded rate: one line for all that were turned away since. */
+static void
+listener_log_refused(
+    struct master *m, const struct sockaddr *peer, const char *reason)
+{
+	uint64_t now = master_now();
+
+	m->counters.refused++;
+	m->refused_unlogged++;
+	if (now - m->refused_logged_ms < LISTENER_REFUSED_MS)
+		return;
+	log_peer_event(m->log, LOG_NOTICE, "connection-refused", peer,
+	    "reason=%s count=%llu", reason,
+	    (unsigned long long)m->refused_unlogged);
+	m->refused_logged_ms = now;
+	m->refused_unlogged = 0;
+}
+
+/* Packet 1 in one send that does not wait, and the end. */
+static void
+listener_turn_away(
+    struct master *m, int fd, const struct sockaddr *peer, const char *reason)
+{
+	char line[VERSION_LINE_MAX + 1];
+	struct buf b;
+
+	buf_init(&b, line, sizeof(line));
+	version_put(&b, &m->config->banner);
+	buf_put_str(&b, "\r\n");
+	if (!b.failed)
+		(void)send(fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	close(fd);
+	listener_log_refused(m, peer, reason);
+}
+
+static void
+listener_rested(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+
+	m->resting = false;
+	listener_update(m);
+}
+
+static void
+listener_rest(struct master *m)
+{
+	const struct timeval tv = { 0, LISTENER_REST_MS * 1000 };
+
+	m->resting = true;
+	evtimer_assign(&m->rest_event, m->base, listener_rested, m);
+	evtimer_add(&m->rest_event, &tv);
+	listener_update(m);
+}
+
+/* No descriptor is left: the reserve is given up for one that is accepted
+ * and closed, so that the queue does not stay full. */
+static void
+listener_use_reserve(struct listener *l)
+{
+	struct master *m = l->m;
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int fd;
+
+	if (m->reserve_fd != -1) {
+		close(m->reserve_fd);
+		fd = accept4(l->fd, (struct sockaddr *)&ss, &len,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd != -1)
+			listener_turn_away(
+			    m, fd, (struct sockaddr *)&ss, "no-descriptors");
+	}
+	m->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	listener_rest(m);
+}
+
+/* True where there is room for one more session, or somebody gave way. */
+static bool
+listener_has_room(struct master *m)
+{
+	uint64_t now;
+
+	if (m->counters.now < m->config->max_connections)
+		return true;
+	now = master_now();
+	if (now - m->no_way_ms < LISTENER_NO_WAY_MS)
+		return false;
+	if (session_give_way(m))
+		return true;
+	m->no_way_ms = now;
+	return false;
+}
+
+/* One connection; false when there is none, or the listener is to rest. */
+static bool
+listener_accept(struct listener *l)
+{
+	struct master *m = l->m;
+	struct sockaddr_storage ss;
+	struct sockaddr *peer = (struct sockaddr *)&ss;
+	socklen_t len = sizeof(ss);
+	int fd;
+
+	fd = accept4(l->fd, peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd == -1) {
+		switch (errno) {
+		case EAGAIN:
+			return false;
+		case EMFILE:
+			listener_use_reserve(l);
+			return false;
+		case ENFILE:
+		case ENOMEM:
+		case ENOBUFS:
+			listener_rest(m);
+			return false;
+		default: /* that connection's own trouble */
+			return true;
+		}
+	}
+	if (!listener_has_room(m))
+		listener_turn_away(m, fd, peer, "max-connections");
+	else
+		session_begin(m, fd, peer, len);
+	return m->listening;
+}
+
+static void
+listener_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct listener *l = arg;
+	int i;
+
+	for (i = 0; i < LISTENER_BATCH; i++)
+		if (!listener_accept(l))
+			return;
+}
+
+/* Options that accepted sockets inherit: no call for each connection. */
+static bool
+listener_set_options(int fd, int family)
+{
+	const struct {
+		int level;
+		int name;
+		int value;
+	} options[] = {
+		{ SOL_SOCKET, SO_REUSEADDR, 1 },
+		{ IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ IPPROTO_TCP, TCP_KEEPIDLE, FMLTP_KEEPALIVE_IDLE },
+		{ IPPROTO_TCP, TCP_KEEPINTVL, FMLTP_KEEPALIVE_PERIOD },
+		{ IPPROTO_TCP, TCP_KEEPCNT, FMLTP_KEEPALIVE_COUNT },
+		{ IPPROTO_IPV6, IPV6_V6ONLY, 1 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (options[i].level == IPPROTO_IPV6 && family != AF_INET6)
+			continue;
+		if (setsockopt(fd, options[i].level, options[i].name,
+			&options[i].value, sizeof(options[i].value)) == -1)
+			return false;
+	}
+	return true;
+}
+
+static bool
+listener_listen(struct listener *l)
+{
+	if (!l->listening && listen(l->fd, SOMAXCONN) == -1)
+		return false;
+	l->listening = true;
+	return true;
+}
+
+/* Before there are parameters the socket is bound, but nobody can connect:
+ * a client that could would wait for a packet that does not come. */
+static struct listener *
+listener_bind(struct master *m, const struct config_host *host)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)&host->address;
+	struct listener *l;
+	int error;
+
+	l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		return NULL;
+	l->m = m;
+	l->host = *host;
+	l->fd = socket(
+	    sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->fd != -1 && listener_set_options(l->fd, sa->sa_family) &&
+	    bind(l->fd, sa, host->len) == 0 &&
+	    event_assign(&l->event, m->base, l->fd, EV_READ | EV_PERSIST,
+		listener_ready, l) == 0 &&
+	    (m->generation == NULL || listener_listen(l)))
+		return l;
+	error = errno;
+	if (l->fd != -1)
+		close(l->fd);
+	free(l);
+	errno = error;
+	return NULL;
+}
+
+static struct listener *
+listener_find(struct listener_list *list, const struct config_host *host)
+{
+	struct listener *l;
+
+	TAILQ_FOREACH(l, list, entry)
+	if (l->host.len == host->len &&
+	    memcmp(&l->host.address, &host->address, host->len) == 0)
+		return l;
+	return NULL;
+}
+
+bool
+listener_prepare(
+    struct master *m, const struct config *config, char *why, size_t why_len)
+{
+	struct listener *l;
+	size_t i;
+
+	for (i = 0; i < config->hosts; i++) {
+		if (listener_find(&m->listeners, &config->host[i]) != NULL ||
+		    listener_find(&m->next_listeners, &config->host[i]) != NULL)
+			continue;
+		l = listener_bind(m, &config->host[i]);
+		if (l == NULL) {
+			snprintf(why, why_len, "cannot listen on %s: %s",
+			    config->host[i].text, strerror(errno));
+			listener_close_list(&m->next_listeners);
+			return false;
+		}
+		TAILQ_INSERT_TAIL(&m->next_listeners, l, entry);
+	}
+	return true;
+}
+
+static bool
+listener_is_wanted(const struct master *m, const struct listener *l)
+{
+	size_t i;
+
+	for (i = 0; i < m->config->hosts; i++)
+		if (l->host.len == m->config->host[i].len &&
+		    memcmp(&l->host.address, &m->config->host[i].address,
+			l->host.len) == 0)
+			return true;
+	return false;
+}
+
+void
+listener_commit(struct master *m)
+{
+	struct listener *l, *next;
+
+	TAILQ_FOREACH_SAFE(l, &m->listeners, entry, next)
+	{
+		if (listener_is_wanted(m, l))
+			continue;
+		log_event(m->log, LOG_NOTICE, "listen-end", "address=%s",
+		    l->host.text);
+		TAILQ_REMOVE(&m->listeners, l, entry);
+		listener_close(l);
+	}
+	TAILQ_FOREACH_SAFE(l, &m->next_listeners, entry, next)
+	{
+		TAILQ_REMOVE(&m->next_listeners, l, entry);
+		TAILQ_INSERT_TAIL(&m->listeners, l, entry);
+		if (l->listening)
+			log_event(m->log, LOG_NOTICE, "listen", "address=%s",
+			    l->host.text);
+		if (m->listening)
+			event_add(&l->event, NULL);
+	}
+}
+
+void
+listener_close_all(struct master *m)
+{
+	listener_close_list(&m->listeners);
+	listener_close_list(&m->next_listeners);
+}
+
+void
+listener_update(struct master *m)
+{
+	struct listener *l;
+	bool listen_now = !m->stopping && !m->resting && !m->delaying &&
+	    m->generation != NULL && m->keys_up > 0 && m->zygote != NULL &&
+	    m->zygote->state == PROCESS_UP;
+
+	if (listen_now == m->listening)
+		return;
+	m->listening = listen_now;
+	TAILQ_FOREACH(l, &m->listeners, entry)
+	{
+		if (!listen_now) {
+			event_del(&l->event);
+			continue;
+		}
+		if (!l->listening) {
+			if (!listener_listen(l))
+				master_fatal(m, "cannot listen on %s: %s",
+				    l->host.text, strerror(errno));
+			log_event(m->log, LOG_NOTICE, "listen", "address=%s",
+			    l->host.text);
+		}
+		event_add(&l->event, NULL);
+	}
+}

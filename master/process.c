@@ -1,0 +1,469 @@
+/*
+ * master/process.c - helpers: fork and exec, start message, supervision.
+ *
+ * Runs in: master, as root.  Helpers are told everything through their
+ * channel; their environment is empty and their arguments say nothing.
+ */
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "master/master.h"
+#include "privsep/start.h"
+
+#define PROCESS_DELAY_MS     100 /* before the second restart in a row */
+#define PROCESS_DELAY_MAX_MS 30000
+#define PROCESS_STABLE_MS    10000 /* up so long, it counts as sound */
+#define PROCESS_SELF_TEST_MS 10000
+
+void
+process_signal(int pidfd, int signal_number)
+{
+	if (pidfd != -1)
+		syscall(SYS_pidfd_send_signal, pidfd, signal_number, NULL, 0);
+}
+
+bool
+process_reap(int pidfd, int *signal_number, int *status)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | __WALL) ==
+		-1 ||
+	    info.si_pid == 0)
+		return false;
+	*signal_number = info.si_code == CLD_EXITED ? 0 : info.si_status;
+	*status = info.si_code == CLD_EXITED ? info.si_status : 0;
+	return true;
+}
+
+/* In the child, between fork and exec: only what is safe there. */
+static _Noreturn void
+process_exec(
+    struct master *m, enum role_id role, int channel, const sigset_t *mask)
+{
+	char *const argv[] = { (char *)(uintptr_t) "flexmusicd",
+		(char *)(uintptr_t)roles[role].name,
+		(char *)(uintptr_t)HELPER_PADDING, NULL };
+	char *const envp[] = { NULL };
+	int program =
+	    roles[role].program == PROGRAM_WORKER ? m->worker_fd : m->daemon_fd;
+	int fd;
+
+	for (fd = 0; fd < 3; fd++) {
+#ifdef FLEXMUSIC_SANITIZER
+		if (fd == 2)
+			continue; /* reports */
+#endif
+		if (dup2(m->null_fd, fd) == -1)
+			_exit(126);
+	}
+	/* The program's own descriptor must not be where the channel goes. */
+	if (program == HELPER_CHANNEL)
+		program = fcntl(program, F_DUPFD_CLOEXEC, HELPER_CHANNEL + 1);
+	if (channel == HELPER_CHANNEL) {
+		if (fcntl(channel, F_SETFD, 0) == -1)
+			_exit(126);
+	} else if (dup2(channel, HELPER_CHANNEL) == -1)
+		_exit(126);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	fexecve(program, argv, envp);
+	_exit(127);
+}
+
+/* Forks and executes; the channel's end is non-blocking. */
+static bool
+process_spawn(
+    struct master *m, enum role_id role, pid_t *pid, int *pidfd, int *channel)
+{
+	sigset_t all, mask;
+	int fd[2], error;
+
+	if (!channel_pair(fd, role != ROLE_KEYS, 0))
+		return false;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &mask);
+	*pid = fork();
+	if (*pid == 0)
+		process_exec(m, role, fd[1], &mask);
+	error = errno;
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	close(fd[1]);
+	if (*pid == -1) {
+		close(fd[0]);
+		errno = error;
+		return false;
+	}
+	/* Not reaped yet, so the number is still this child's. */
+	*pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
+	if (*pidfd == -1) {
+		error = errno;
+		kill(*pid, SIGKILL);
+		waitpid(*pid, NULL, 0);
+		close(fd[0]);
+		errno = error;
+		return false;
+	}
+	*channel = fd[0];
+	return true;
+}
+
+/* Who the helper is to be. */
+static bool
+process_send_start(struct master *m, int channel, enum role_id role,
+    unsigned instance, bool self_test)
+{
+	static struct message_start s;
+	const struct config_user *user;
+	enum role_id with = role == ROLE_ZYGOTE ? ROLE_WORKER : role;
+
+	memset(&s, 0, sizeof(s));
+	memcpy(s.build_id, build_id, sizeof(s.build_id));
+	message_table_hash(s.table_hash);
+	s.role = role;
+	s.instance = instance;
+	s.as_root = m->as_root;
+	s.self_test = self_test;
+	s.master = m->pid;
+	user = roles[role].user == USER_KEYS ? &m->config->keys_user
+					     : &m->config->worker_user;
+	s.uid = user->uid;
+	s.gid = user->gid;
+	s.nofile = role == ROLE_KEYS ? m->nofile : 64;
+	/*
+	 * A zygote's user has its workers and nothing else, with room for
+	 * those of a zygote before it.  Without root they are one user's
+	 * with everything else, and no number would be right.
+	 */
+	s.nproc = role != ROLE_ZYGOTE ? 0
+	    : m->as_root	      ? m->config->max_connections * 2 + 64
+				      : UINT32_MAX;
+	s.nice = role == ROLE_PARAMGEN ? 10 : 0;
+	if (sandbox_compile(role, with, self_test, &s.program[0]) == -1 ||
+	    (role == ROLE_ZYGOTE &&
+		sandbox_compile(ROLE_WORKER, ROLE_WORKER, self_test,
+		    &s.program[1]) == -1)) {
+		log_event(m->log, LOG_ERR, "filter-failed", "role=%s error=%s",
+		    roles[role].name, strerror(errno));
+		return false;
+	}
+	return channel_send_fds(channel, MESSAGE_START, &s, &m->chroot_fd);
+}
+
+static bool
+process_serve_started(void *arg, const union message_any *m, int *fds)
+{
+	struct process *p = arg;
+	const struct sandbox_layers *l = &m->message_started.layers;
+
+	log_event(p->m->log, LOG_DEBUG, "sandbox",
+	    "role=%s users=%s chroot=%s seccomp=%s landlock=%d",
+	    roles[p->kind->role].name, l->users ? "yes" : "no",
+	    l->root_dir ? "yes" : "no", l->seccomp ? "yes" : "no", l->landlock);
+	p->state = PROCESS_UP;
+	p->up_ms = master_now();
+	channel_init(
+	    &p->channel, p->channel.fd, p->kind->rules, p->kind->rule_count, p);
+	p->kind->up(p);
+	return true;
+}
+
+static void
+process_log_failed(
+    struct master *m, enum role_id role, const struct message_failed *f)
+{
+	log_event(m->log, LOG_CRIT, "sandbox-failed",
+	    "role=%s step=\"%s\" error=\"%s\"", roles[role].name,
+	    sandbox_step_text(f->step), strerror(f->error));
+}
+
+static bool
+process_serve_failed(void *arg, const union message_any *m, int *fds)
+{
+	struct process *p = arg;
+
+	process_log_failed(p->m, p->kind->role, &m->message_failed);
+	/* No restart mends another build, or a kernel that refuses. */
+	if (p->m->ready_fd != -1 || m->message_failed.step == SANDBOX_BUILD)
+		master_fatal(p->m, "the sandbox of %s failed: %s: %s",
+		    roles[p->kind->role].name,
+		    sandbox_step_text(m->message_failed.step),
+		    strerror(m->message_failed.error));
+	return true;
+}
+
+static const struct channel_rule process_start_rules[] = {
+	{ MESSAGE_STARTED, CHANNEL_ANY_STATE, true, process_serve_started },
+	{ MESSAGE_FAILED, CHANNEL_ANY_STATE, true, process_serve_failed },
+};
+
+static void
+process_ready(evutil_socket_t fd, short what, void *arg)
+{
+	static union message_any message;
+	struct process *p = arg;
+	enum channel_result result = CHANNEL_OK;
+	int i;
+
+	for (i = 0; i < CHANNEL_BATCH && result == CHANNEL_OK; i++) {
+		result = channel_receive(&p->channel, &message);
+		if (p->channel.fd == -1)
+			return; /* ended by what was served */
+	}
+	if (result == CHANNEL_OK || result == CHANNEL_EMPTY)
+		return;
+	event_del(&p->channel_event);
+	if (result >= CHANNEL_VIOLATION) {
+		log_event(p->m->log, LOG_ALERT, "channel-violation",
+		    "role=%s pid=%d kind=%s", roles[p->kind->role].name,
+		    (int)p->pid, channel_result_token(result));
+		process_kill(p);
+	}
+}
+
+static void
+process_restart(evutil_socket_t fd, short what, void *arg)
+{
+	process_start(arg);
+}
+
+/* The delay grows with each failure in a row; the first has none. */
+static void
+process_schedule(struct process *p)
+{
+	struct timeval tv = { 0, 0 };
+	uint64_t ms = 0;
+
+	if (p->up_ms != 0 && master_now() - p->up_ms > PROCESS_STABLE_MS)
+		p->failures = 0;
+	if (p->failures > 0) {
+		ms = PROCESS_DELAY_MS;
+		ms <<= p->failures < 16 ? p->failures - 1 : 15;
+		if (ms > PROCESS_DELAY_MAX_MS)
+			ms = PROCESS_DELAY_MAX_MS;
+	}
+	p->failures++;
+	tv.tv_sec = (time_t)(ms / 1000);
+	tv.tv_usec = (suseconds_t)(ms % 1000) * 1000;
+	if (evtimer_assign(&p->restart_event, p->m->base, process_restart, p) ==
+		-1 ||
+	    evtimer_add(&p->restart_event, &tv) == -1)
+		master_fatal(p->m, "no memory for a timer");
+}
+
+static void
+process_close(struct process *p)
+{
+	if (p->channel.fd != -1) {
+		event_del(&p->channel_event);
+		close(p->channel.fd);
+		p->channel.fd = -1;
+	}
+}
+
+static void
+process_died(evutil_socket_t fd, short what, void *arg)
+{
+	struct process *p = arg;
+	struct master *m = p->m;
+	int signal_number, status;
+	bool expected;
+
+	/* What it said last comes first. */
+	if (p->channel.fd != -1 && p->state != PROCESS_DOWN)
+		process_ready(p->channel.fd, EV_READ, p);
+	if (!process_reap(p->pidfd, &signal_number, &status))
+		return;
+	event_del(&p->death_event);
+	close(p->pidfd);
+	p->pidfd = -1;
+	expected = p->ending ||
+	    (!p->kind->restart && signal_number == 0 && status == 0);
+	if (!expected)
+		log_event(m->log, LOG_ERR, "helper-died",
+		    "role=%s instance=%u pid=%d signal=%d status=%d",
+		    roles[p->kind->role].name, p->instance, (int)p->pid,
+		    signal_number, status);
+	process_close(p);
+	p->state = PROCESS_DOWN;
+	if (p->kind->restart && !p->ending && !m->stopping)
+		process_schedule(p);
+	p->kind->down(p, !expected);
+	master_stop_progress(m);
+}
+
+bool
+process_start(struct process *p)
+{
+	struct master *m = p->m;
+	int channel;
+
+	p->ending = false;
+	p->up_ms = 0;
+	if (!process_spawn(m, p->kind->role, &p->pid, &p->pidfd, &channel)) {
+		log_event(m->log, LOG_ERR, "helper-failed",
+		    "role=%s error=\"%s\"", roles[p->kind->role].name,
+		    strerror(errno));
+		p->pidfd = p->channel.fd = -1;
+		if (p->kind->restart && !m->stopping)
+			process_schedule(p);
+		return false;
+	}
+	p->state = PROCESS_STARTING;
+	log_event(m->log, LOG_DEBUG, "helper-started",
+	    "role=%s instance=%u pid=%d", roles[p->kind->role].name,
+	    p->instance, (int)p->pid);
+	channel_init(&p->channel, channel, process_start_rules,
+	    sizeof(process_start_rules) / sizeof(process_start_rules[0]), p);
+	if (event_assign(&p->channel_event, m->base, channel,
+		EV_READ | EV_PERSIST, process_ready, p) == -1 ||
+	    event_assign(&p->death_event, m->base, p->pidfd,
+		EV_READ | EV_PERSIST, process_died, p) == -1 ||
+	    event_add(&p->channel_event, NULL) == -1 ||
+	    event_add(&p->death_event, NULL) == -1)
+		master_fatal(m, "no memory for an event");
+	if (!process_send_start(m, channel, p->kind->role, p->instance, false))
+		process_kill(p); /* its death is seen, and restarts it */
+	return true;
+}
+
+void
+process_end(struct process *p)
+{
+	p->ending = true;
+	if (p->restart_event.ev_base != NULL)
+		evtimer_del(&p->restart_event);
+	process_close(p);
+}
+
+void
+process_kill(struct process *p)
+{
+	process_signal(p->pidfd, SIGKILL);
+}
+
+bool
+process_send(struct process *p, enum message_type type, void *message)
+{
+	return process_send_fds(p, type, message, NULL);
+}
+
+bool
+process_send_fds(
+    struct process *p, enum message_type type, void *message, const int *fds)
+{
+	bool sent;
+
+	if (p->channel.fd == -1) {
+		errno = ENOTCONN;
+		return false;
+	}
+	sent = fds == NULL
+	    ? channel_send(p->channel.fd, type, message)
+	    : channel_send_fds(p->channel.fd, type, message, fds);
+	if (!sent && errno != EPIPE && errno != ETOOMANYREFS) {
+		log_event(p->m->log, LOG_ERR, "helper-stuck",
+		    "role=%s instance=%u pid=%d error=\"%s\"",
+		    roles[p->kind->role].name, p->instance, (int)p->pid,
+		    strerror(errno));
+		process_kill(p);
+	}
+	return sent;
+}
+
+/* What a self-test said. */
+struct process_test {
+	struct master *m;
+	enum role_id role;
+	bool done;
+	bool right;
+};
+
+static bool
+process_test_result(void *arg, const union message_any *any, int *fds)
+{
+	struct process_test *t = arg;
+	const struct message_selftest *s = &any->message_selftest;
+
+	t->done = true;
+	t->right = s->known_answer && s->syscall == -1;
+	if (s->syscall != -1)
+		log_event(t->m->log, LOG_CRIT, "self-test-failed",
+		    "role=%s syscall=%d why=\"this system's libraries make a "
+		    "call that the sandbox does not allow\"",
+		    roles[t->role].name, (int)s->syscall);
+	else if (!t->right)
+		log_event(t->m->log, LOG_CRIT, "self-test-failed",
+		    "role=%s why=\"wrong answer\"", roles[t->role].name);
+	return true;
+}
+
+static bool
+process_test_failed(void *arg, const union message_any *any, int *fds)
+{
+	struct process_test *t = arg;
+
+	t->done = true;
+	process_log_failed(t->m, t->role, &any->message_failed);
+	return true;
+}
+
+/* The zygote's test forked a child, which is ours to reap. */
+static bool
+process_test_forked(void *arg, const union message_any *any, int *fds)
+{
+	siginfo_t info;
+
+	waitid(P_PIDFD, (id_t)fds[0], &info, WEXITED | __WALL);
+	close(fds[0]);
+	return true;
+}
+
+static const struct channel_rule process_test_rules[] = {
+	{ MESSAGE_SELFTEST, CHANNEL_ANY_STATE, true, process_test_result },
+	{ MESSAGE_FAILED, CHANNEL_ANY_STATE, true, process_test_failed },
+	{ MESSAGE_SPAWNED, CHANNEL_ANY_STATE, true, process_test_forked },
+};
+
+bool
+process_self_test(struct master *m, enum role_id role)
+{
+	static union message_any message;
+	struct process_test t = { m, role, false, false };
+	struct channel c;
+	struct pollfd p;
+	pid_t pid;
+	siginfo_t info;
+	int pidfd, channel;
+
+	if (!process_spawn(m, role, &pid, &pidfd, &channel)) {
+		log_event(m->log, LOG_CRIT, "self-test-failed",
+		    "role=%s error=\"%s\"", roles[role].name, strerror(errno));
+		return false;
+	}
+	channel_init(&c, channel, process_test_rules,
+	    sizeof(process_test_rules) / sizeof(process_test_rules[0]), &t);
+	p.fd = channel;
+	p.events = POLLIN;
+	if (process_send_start(m, channel, role, 0, true))
+		while (!t.done && poll(&p, 1, PROCESS_SELF_TEST_MS) == 1 &&
+		    channel_receive(&c, &message) == CHANNEL_OK)
+			continue;
+	if (!t.done)
+		log_event(m->log, LOG_CRIT, "self-test-failed",
+		    "role=%s why=\"it ended or hung without a result\"",
+		    roles[role].name);
+	process_signal(pidfd, SIGKILL);
+	waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+	close(pidfd);
+	close(channel);
+	return t.done && t.right;
+}

@@ -1,0 +1,550 @@
+/*
+ * master/session.c - a connection as the master sees it: an address, a
+ * worker, two messages and an end.
+ *
+ * Runs in: master, as root.  Never sees a byte of the client: the friendly
+ * name that a worker reports is of fixed size and is logged quoted.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fmltp/proto.h"
+#include "master/master.h"
+
+#define SESSION_SNDBUF	      4096 /* of a worker's ends of its channels */
+#define SESSION_KEYS_MS	      30000 /* a worker's wait for keys */
+#define SESSION_SLACK_MS      2000 /* the master's timers come later */
+#define SESSION_LINGER_MS     3000 /* from a worker's last word to its end */
+#define SESSION_IDLE_GIVE_WAY 60000
+
+static const char *const session_stage_token[STAGE_COUNT] = {
+	[STAGE_VEX] = "vex",
+	[STAGE_KEX] = "kex",
+	[STAGE_CHALLENGE] = "chal",
+	[STAGE_SESSION] = "session",
+};
+
+static const struct sockaddr *
+session_peer(const struct session *s)
+{
+	return (const struct sockaddr *)&s->peer;
+}
+
+/* The handshake is over, one way or the other. */
+static void
+session_handshake_over(struct session *s)
+{
+	if (s->generation == NULL)
+		return;
+	generation_release(s->m, s->generation);
+	s->generation = NULL;
+	s->m->counters.handshaking--;
+}
+
+static void
+session_set_timer(struct session *s, uint64_t ms)
+{
+	const struct timeval tv = { (time_t)(ms / 1000),
+		(suseconds_t)(ms % 1000) * 1000 };
+
+	/* One queue for each length: constant time for any number. */
+	evtimer_add(&s->timer, event_base_init_common_timeout(s->m->base, &tv));
+}
+
+static void
+session_close_channel(struct session *s)
+{
+	if (s->channel.fd == -1)
+		return;
+	if (s->channel_event.ev_base != NULL)
+		event_del(&s->channel_event);
+	close(s->channel.fd);
+	s->channel.fd = -1;
+}
+
+static void
+session_free(struct session *s)
+{
+	struct master *m = s->m;
+
+	session_handshake_over(s);
+	if (s->state == SESSION_SPAWNING)
+		TAILQ_REMOVE(&m->spawning, s, spawning);
+	session_close_channel(s);
+	evtimer_del(&s->timer);
+	if (s->pidfd != -1) {
+		event_del(&s->death_event);
+		close(s->pidfd);
+	}
+	TAILQ_REMOVE(&m->sessions, s, entry);
+	m->counters.now--;
+	free(s);
+	master_stop_progress(m);
+}
+
+/* A signal that says that memory or the sandbox was attacked. */
+static bool
+session_signal_is_attack(int signal_number)
+{
+	switch (signal_number) {
+	case SIGSYS:
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGABRT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static const char *
+session_reason(const struct session *s)
+{
+	if (s->ended_by_master != NULL)
+		return s->ended_by_master;
+	if (!s->has_end)
+		return "worker-died";
+	if (s->end.end == SESSION_END_QUIT)
+		return "quit";
+	if (s->end.end == SESSION_END_IDLE)
+		return "idle-timeout";
+	return fmltp_error_token((enum fmltp_error)s->end.error);
+}
+
+/* The one or two lines that a session leaves in the log. */
+static void
+session_log_end(struct session *s)
+{
+	struct master *m = s->m;
+	const char *stage;
+	char name[VERSION_NAME_MAX * 4 + 3];
+	uint64_t now = master_now();
+
+	stage = session_stage_token[s->established_ms != 0 ? STAGE_SESSION
+		: s->has_end				   ? s->end.stage
+							   : STAGE_VEX];
+	if (s->established_ms != 0) {
+		log_peer_event(m->log, LOG_INFO, "session-end", session_peer(s),
+		    "session=%llu reason=%s stage=%s ms=%llu commands=%llu "
+		    "bytes_in=%llu bytes_out=%llu",
+		    (unsigned long long)s->id, session_reason(s), stage,
+		    (unsigned long long)(now - s->begin_ms),
+		    (unsigned long long)s->end.commands,
+		    (unsigned long long)s->end.bytes_in,
+		    (unsigned long long)s->end.bytes_out);
+		return;
+	}
+	if (s->has_end && s->ended_by_master == NULL)
+		m->counters.failed[s->end.error]++;
+	else
+		m->counters.failed[FMLTP_INTERNAL]++;
+	log_peer_event(m->log, LOG_INFO, "handshake-failed", session_peer(s),
+	    "session=%llu stage=%s reason=%s client=%s version=%u.%u.%u "
+	    "ms=%llu bytes_in=%llu bytes_out=%llu",
+	    (unsigned long long)s->id, stage, session_reason(s),
+	    log_quote(name, sizeof(name), s->end.client.name,
+		strnlen(s->end.client.name, VERSION_NAME_MAX)),
+	    s->end.client.signature.class, s->end.client.signature.stepping,
+	    s->end.client.signature.substepping,
+	    (unsigned long long)(now - s->begin_ms),
+	    (unsigned long long)s->end.bytes_in,
+	    (unsigned long long)s->end.bytes_out);
+}
+
+void
+session_violation(
+    struct session *s, const char *channel, enum channel_result kind)
+{
+	if (s->attack)
+		return;
+	s->attack = true;
+	if (s->ended_by_master == NULL)
+		s->ended_by_master = "channel-violation";
+	log_peer_event(s->m->log, LOG_ALERT, "channel-violation",
+	    session_peer(s), "session=%llu pid=%d channel=%s kind=%s",
+	    (unsigned long long)s->id, (int)s->pid, channel,
+	    channel_result_token(kind));
+	process_signal(s->pidfd, SIGKILL);
+	master_count_attack(s->m);
+}
+
+void
+session_end(struct session *s, const char *reason)
+{
+	if (s->ended_by_master == NULL && !s->has_end)
+		s->ended_by_master = reason;
+	if (s->state != SESSION_SPAWNING) {
+		if (s->state != SESSION_ENDED)
+			session_set_timer(s, SESSION_LINGER_MS);
+		s->state = SESSION_ENDED;
+	}
+	session_close_channel(s);
+}
+
+/* What outlives its time is killed. */
+static void
+session_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+
+	if (s->ended_by_master == NULL && !s->has_end)
+		s->ended_by_master = "master-timeout";
+	process_signal(s->pidfd, SIGKILL);
+}
+
+static bool
+session_serve_established(void *arg, const union message_any *any, int *fds)
+{
+	const struct message_established *e = &any->message_established;
+	struct session *s = arg;
+	char name[VERSION_NAME_MAX * 4 + 3];
+
+	s->channel.state = s->state = SESSION_ESTABLISHED;
+	s->established_ms = s->active_ms = master_now();
+	s->client = e->client;
+	s->m->counters.established++;
+	session_handshake_over(s);
+	evtimer_del(&s->timer);
+	log_peer_event(s->m->log, LOG_INFO, "session-begin", session_peer(s),
+	    "session=%llu client=%s version=%u.%u.%u status=%u generation=%u "
+	    "ms=%llu",
+	    (unsigned long long)s->id,
+	    log_quote(name, sizeof(name), e->client.name,
+		strnlen(e->client.name, VERSION_NAME_MAX)),
+	    e->client.signature.class, e->client.signature.stepping,
+	    e->client.signature.substepping, e->client.status,
+	    s->generation_number,
+	    (unsigned long long)(s->established_ms - s->begin_ms));
+	if (s->m->stopping)
+		master_stop_progress(s->m);
+	return true;
+}
+
+/*
+ * Said at most once in ACTIVE_PERIOD.  What counts is how many there were in
+ * all: messages that waited while the master was stopped come together.
+ */
+static bool
+session_serve_active(void *arg, const union message_any *any, int *fds)
+{
+	struct session *s = arg;
+	uint64_t now = master_now();
+
+	s->actives++;
+	s->flood =
+	    s->actives > (now - s->begin_ms) / (ACTIVE_PERIOD * 1000) + 1;
+	s->active_ms = now;
+	return !s->flood;
+}
+
+static bool
+session_serve_end(void *arg, const union message_any *any, int *fds)
+{
+	const struct message_end *e = &any->message_end;
+	struct session *s = arg;
+
+	if (e->error >= FMLTP_ERROR_COUNT || e->end >= SESSION_END_COUNT ||
+	    e->stage >= STAGE_COUNT)
+		return false;
+	s->end = *e;
+	s->has_end = true;
+	s->channel.state = s->state = SESSION_ENDED;
+	session_handshake_over(s);
+	session_set_timer(s, SESSION_LINGER_MS);
+	return true;
+}
+
+static const struct channel_rule session_worker_rules[] = {
+	{ MESSAGE_ESTABLISHED, CHANNEL_STATE(SESSION_HANDSHAKE), true,
+	    session_serve_established },
+	{ MESSAGE_ACTIVE, CHANNEL_STATE(SESSION_ESTABLISHED), false,
+	    session_serve_active },
+	{ MESSAGE_END,
+	    CHANNEL_STATE(SESSION_HANDSHAKE) |
+		CHANNEL_STATE(SESSION_ESTABLISHED),
+	    true, session_serve_end },
+};
+
+/* Takes what the worker has said: at most a batch for one wake-up. */
+static void
+session_take_messages(struct session *s)
+{
+	static union message_any message;
+	enum channel_result result = CHANNEL_OK;
+	int i;
+
+	if (s->channel.fd == -1)
+		return;
+	for (i = 0; i < CHANNEL_BATCH && result == CHANNEL_OK; i++)
+		result = channel_receive(&s->channel, &message);
+	if (result == CHANNEL_OK || result == CHANNEL_EMPTY)
+		return;
+	if (result >= CHANNEL_VIOLATION)
+		session_violation(
+		    s, "master", s->flood ? CHANNEL_FLOOD : result);
+	else if (s->state != SESSION_ENDED) {
+		/* A closed channel is a quiet end: its death says the rest. */
+		s->state = SESSION_ENDED;
+		session_set_timer(s, SESSION_LINGER_MS);
+	}
+	session_close_channel(s);
+}
+
+static void
+session_channel_ready(evutil_socket_t fd, short what, void *arg)
+{
+	session_take_messages(arg);
+}
+
+static void
+session_died(evutil_socket_t fd, short what, void *arg)
+{
+	struct session *s = arg;
+	struct master *m = s->m;
+	int signal_number, status;
+	bool attack = false;
+
+	session_take_messages(s);
+	if (!process_reap(s->pidfd, &signal_number, &status))
+		return;
+	if (signal_number != 0 && s->ended_by_master == NULL) {
+		attack = session_signal_is_attack(signal_number);
+		log_peer_event(m->log, attack ? LOG_ALERT : LOG_WARNING,
+		    "worker-died", session_peer(s),
+		    "session=%llu pid=%d signal=%d attack=%s",
+		    (unsigned long long)s->id, (int)s->pid, signal_number,
+		    attack ? "yes" : "no");
+		s->has_end = false;
+	} else if (signal_number == 0 && status != 0)
+		log_peer_event(m->log, LOG_ERR, "worker-failed",
+		    session_peer(s), "session=%llu pid=%d status=%d",
+		    (unsigned long long)s->id, (int)s->pid, status);
+	else if (!s->has_end && s->ended_by_master == NULL)
+		s->ended_by_master = "closed";
+	session_log_end(s);
+	session_free(s);
+	if (attack)
+		master_count_attack(m);
+}
+
+/* Everything that a worker needs, to the zygote, in one message. */
+static bool
+session_spawn(struct session *s, int client)
+{
+	static struct message_spawn spawn;
+	struct message_kex_channel kex;
+	struct master *m = s->m;
+	struct process *keys = NULL;
+	int to_worker[2], to_keys[2], fds[3], i, error;
+	bool sent;
+
+	for (i = 0; i < (int)m->keys_count && keys == NULL; i++) {
+		m->keys_next = (m->keys_next + 1) % m->keys_count;
+		if (m->keys[m->keys_next].state == PROCESS_UP)
+			keys = &m->keys[m->keys_next];
+	}
+	if (keys == NULL) {
+		errno = EHOSTDOWN;
+		return false;
+	}
+	if (!channel_pair(to_worker, false, SESSION_SNDBUF))
+		return false;
+	if (!channel_pair(to_keys, false, SESSION_SNDBUF)) {
+		error = errno;
+		close(to_worker[0]);
+		close(to_worker[1]);
+		errno = error;
+		return false;
+	}
+	memset(&kex, 0, sizeof(kex));
+	kex.generation = s->generation_number;
+	kex.session = s->id;
+	memset(&spawn, 0, sizeof(spawn));
+	spawn.generation = s->generation_number;
+	spawn.session = s->id;
+	spawn.handshake_ms = m->config->handshake_client_timeout * 1000;
+	spawn.idle_ms = m->config->session_idle_timeout * 1000;
+	spawn.banner = m->config->banner;
+	spawn.params = s->generation->params;
+	log_address(spawn.peer, sizeof(spawn.peer), session_peer(s));
+	fds[0] = client;
+	fds[1] = to_worker[1];
+	fds[2] = to_keys[1];
+	sent = process_send_fds(keys, MESSAGE_KEX_CHANNEL, &kex, &to_keys[0]) &&
+	    process_send_fds(m->zygote, MESSAGE_SPAWN, &spawn, fds);
+	error = errno;
+	close(to_worker[1]);
+	close(to_keys[0]);
+	close(to_keys[1]);
+	if (!sent) {
+		close(to_worker[0]);
+		errno = error;
+		return false;
+	}
+	channel_init(&s->channel, to_worker[0], session_worker_rules,
+	    sizeof(session_worker_rules) / sizeof(session_worker_rules[0]), s);
+	s->channel.state = SESSION_HANDSHAKE;
+	return true;
+}
+
+void
+session_begin(
+    struct master *m, int fd, const struct sockaddr *peer, socklen_t peer_len)
+{
+	struct session *s;
+
+	s = calloc(1, sizeof(*s));
+	if (s == NULL) {
+		close(fd);
+		m->counters.spawn_failed++;
+		return;
+	}
+	s->m = m;
+	s->id = ++m->session_last;
+	s->pidfd = s->channel.fd = -1;
+	s->begin_ms = master_now();
+	memcpy(&s->peer, peer, peer_len);
+	s->generation = generation_take(m);
+	s->generation_number = s->generation->number;
+	s->zygote = m->zygote;
+	s->state = SESSION_SPAWNING;
+	TAILQ_INSERT_TAIL(&m->sessions, s, entry);
+	TAILQ_INSERT_TAIL(&m->spawning, s, spawning);
+	m->counters.sessions++;
+	m->counters.handshaking++;
+	if (++m->counters.now > m->counters.peak)
+		m->counters.peak = m->counters.now;
+	evtimer_assign(&s->timer, m->base, session_timeout, s);
+	if (!session_spawn(s, fd)) {
+		m->counters.spawn_failed++;
+		log_peer_event(m->log, LOG_ERR, "spawn-failed", session_peer(s),
+		    "session=%llu error=\"%s\"", (unsigned long long)s->id,
+		    strerror(errno));
+		session_free(s);
+	}
+	close(fd);
+}
+
+/* The zygote answers in the order in which it was asked. */
+static struct session *
+session_spawned(struct process *zygote, uint64_t id)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &zygote->m->spawning, spawning)
+	if (s->zygote == zygote)
+		return s->id == id ? s : NULL;
+	return NULL;
+}
+
+static bool
+session_serve_spawned(void *arg, const union message_any *any, int *fds)
+{
+	struct process *zygote = arg;
+	struct master *m = zygote->m;
+	struct session *s =
+	    session_spawned(zygote, any->message_spawned.session);
+
+	if (s == NULL) {
+		process_signal(fds[0], SIGKILL);
+		close(fds[0]);
+		return false;
+	}
+	TAILQ_REMOVE(&m->spawning, s, spawning);
+	s->state = SESSION_HANDSHAKE;
+	s->zygote = NULL;
+	s->pidfd = fds[0];
+	s->pid = any->message_spawned.pid;
+	if (event_assign(&s->death_event, m->base, s->pidfd,
+		EV_READ | EV_PERSIST, session_died, s) == -1 ||
+	    event_add(&s->death_event, NULL) == -1)
+		master_fatal(m, "no memory for an event");
+	if (s->channel.fd == -1) { /* ended before it was forked */
+		s->state = SESSION_ENDED;
+		session_set_timer(s, SESSION_LINGER_MS);
+		return true;
+	}
+	if (event_assign(&s->channel_event, m->base, s->channel.fd,
+		EV_READ | EV_PERSIST, session_channel_ready, s) == -1 ||
+	    event_add(&s->channel_event, NULL) == -1)
+		master_fatal(m, "no memory for an event");
+	session_set_timer(s,
+	    3 * m->config->handshake_client_timeout * 1000ULL +
+		SESSION_KEYS_MS + SESSION_SLACK_MS);
+	return true;
+}
+
+static bool
+session_serve_spawn_failed(void *arg, const union message_any *any, int *fds)
+{
+	struct process *zygote = arg;
+	struct session *s =
+	    session_spawned(zygote, any->message_spawn_failed.session);
+
+	if (s == NULL)
+		return false;
+	s->m->counters.spawn_failed++;
+	log_peer_event(s->m->log, LOG_ERR, "spawn-failed", session_peer(s),
+	    "session=%llu error=\"%s\"", (unsigned long long)s->id,
+	    strerror(any->message_spawn_failed.error));
+	session_free(s);
+	return true;
+}
+
+const struct channel_rule session_zygote_rules[] = {
+	{ MESSAGE_SPAWNED, CHANNEL_ANY_STATE, false, session_serve_spawned },
+	{ MESSAGE_SPAWN_FAILED, CHANNEL_ANY_STATE, false,
+	    session_serve_spawn_failed },
+};
+const size_t session_zygote_rule_count =
+    sizeof(session_zygote_rules) / sizeof(session_zygote_rules[0]);
+
+void
+session_zygote_lost(struct process *zygote)
+{
+	struct session *s, *next;
+
+	TAILQ_FOREACH_SAFE(s, &zygote->m->spawning, spawning, next)
+	{
+		if (s->zygote != zygote)
+			continue;
+		zygote->m->counters.spawn_failed++;
+		log_peer_event(s->m->log, LOG_ERR, "spawn-failed",
+		    session_peer(s), "session=%llu error=\"the zygote died\"",
+		    (unsigned long long)s->id);
+		session_free(s);
+	}
+}
+
+struct session *
+session_find(struct master *m, uint64_t id)
+{
+	struct session *s;
+
+	TAILQ_FOREACH(s, &m->sessions, entry)
+	if (s->id == id)
+		return s;
+	return NULL;
+}
+
+bool
+session_give_way(struct master *m)
+{
+	struct session *s, *longest = NULL;
+	uint64_t now = master_now();
+
+	TAILQ_FOREACH(s, &m->sessions, entry)
+	if (s->state == SESSION_ESTABLISHED &&
+	    now - s->active_ms >= SESSION_IDLE_GIVE_WAY &&
+	    (longest == NULL || s->active_ms < longest->active_ms))
+		longest = s;
+	if (longest == NULL)
+		return false;
+	session_end(longest, "gave-way");
+	return true;
+}

@@ -1,0 +1,285 @@
+/*
+ * privsep/sandbox_linux.c - Linux's sandbox calls; no other file makes them.
+ *
+ * Runs in: every server process, at its start.
+ */
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+
+#include "privsep/sandbox.h"
+
+/*
+ * Landlock's interface as the kernel has it: Debian's headers are older than
+ * the kernels that this runs on.  Access rights by ABI, from the kernel's
+ * own documentation (userspace-api/landlock).
+ */
+#define LANDLOCK_CREATE_RULESET		444
+#define LANDLOCK_RESTRICT_SELF		446
+#define LANDLOCK_CREATE_RULESET_VERSION 1u
+#define LANDLOCK_FS_ABI1		0x1fffULL /* EXECUTE … MAKE_SYM */
+#define LANDLOCK_FS_REFER		0x2000ULL /* ABI 2 */
+#define LANDLOCK_FS_TRUNCATE		0x4000ULL /* ABI 3 */
+#define LANDLOCK_FS_IOCTL_DEV		0x8000ULL /* ABI 5 */
+#define LANDLOCK_NET_TCP		0x3ULL /* ABI 4: BIND, CONNECT */
+#define LANDLOCK_SCOPES			0x3ULL /* ABI 6: sockets, signals */
+
+struct landlock_attributes {
+	uint64_t handled_access_fs;
+	uint64_t handled_access_net;
+	uint64_t scoped;
+};
+
+const char *
+sandbox_step_text(unsigned step)
+{
+	static const char *const text[] = {
+#define X(name, words) [name] = words,
+		SANDBOX_STEPS(X)
+#undef X
+	};
+
+	return step < SANDBOX_STEP_COUNT ? text[step] : "unknown";
+}
+
+int
+sandbox_prepare(int keep, enum sandbox_step *step)
+{
+	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR1,
+		SIGUSR2, SIGPIPE };
+	sigset_t none;
+	size_t i;
+
+	*step = SANDBOX_SIGNALS;
+	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
+			return -1;
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) == -1)
+		return -1;
+	*step = SANDBOX_DESCRIPTORS;
+	return (int)syscall(SYS_close_range, keep + 1, ~0u, 0);
+}
+
+/* `caps` in all three sets, and `more` in permitted and effective. */
+static int
+sandbox_set_capabilities(uint64_t caps, uint64_t more)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3,
+		0 };
+	struct __user_cap_data_struct data[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		data[i].inheritable = (uint32_t)(caps >> (32 * i));
+		data[i].effective = data[i].permitted =
+		    (uint32_t)((caps | more) >> (32 * i));
+	}
+	return (int)syscall(SYS_capset, &head, data);
+}
+
+int
+sandbox_limit_master(void)
+{
+	const uint64_t caps = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID |
+	    1ULL << CAP_SYS_CHROOT | 1ULL << CAP_KILL |
+	    1ULL << CAP_NET_BIND_SERVICE;
+	int cap;
+
+	/* What is inheritable must be in the bounding set when it is set, and
+	 * SETPCAP is needed to empty that. */
+	if (sandbox_set_capabilities(caps, 1ULL << CAP_SETPCAP) == -1)
+		return -1;
+	/* Up to the first that this kernel does not know. */
+	for (cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap) == -1)
+			return -1;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1)
+		return -1;
+	return sandbox_set_capabilities(caps, 0);
+}
+
+static int
+sandbox_limit(int resource, rlim_t value)
+{
+	const struct rlimit limit = { value, value };
+
+	return setrlimit(resource, &limit);
+}
+
+int
+sandbox_landlock_abi(void)
+{
+	long abi = syscall(
+	    LANDLOCK_CREATE_RULESET, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+
+	return abi < 0 ? 0 : (int)abi;
+}
+
+/* A ruleset that handles everything the kernel knows and allows nothing. */
+static int
+sandbox_landlock(int *abi)
+{
+	struct landlock_attributes a;
+	size_t size = offsetof(struct landlock_attributes, handled_access_net);
+	long fd;
+	int error;
+
+	*abi = sandbox_landlock_abi();
+	if (*abi == 0)
+		return 0;
+	memset(&a, 0, sizeof(a));
+	a.handled_access_fs = LANDLOCK_FS_ABI1;
+	if (*abi >= 2)
+		a.handled_access_fs |= LANDLOCK_FS_REFER;
+	if (*abi >= 3)
+		a.handled_access_fs |= LANDLOCK_FS_TRUNCATE;
+	if (*abi >= 4) {
+		a.handled_access_net = LANDLOCK_NET_TCP;
+		size = offsetof(struct landlock_attributes, scoped);
+	}
+	if (*abi >= 5)
+		a.handled_access_fs |= LANDLOCK_FS_IOCTL_DEV;
+	if (*abi >= 6) {
+		a.scoped = LANDLOCK_SCOPES;
+		size = sizeof(a);
+	}
+	fd = syscall(LANDLOCK_CREATE_RULESET, &a, size, 0);
+	if (fd == -1)
+		return -1;
+	error = (int)syscall(LANDLOCK_RESTRICT_SELF, (int)fd, 0);
+	close((int)fd);
+	return error;
+}
+
+static int
+sandbox_load(const struct sandbox_program *program)
+{
+	const struct sock_fprog prog = { program->count,
+		(struct sock_filter *)(uintptr_t)program->code };
+
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
+}
+
+/* The parent's death ends this process, also one that came before. */
+static int
+sandbox_bind_to(pid_t master, enum sandbox_step *step)
+{
+	*step = SANDBOX_DEATH_SIGNAL;
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1)
+		return -1;
+	*step = SANDBOX_PARENT;
+	if (getppid() != master) {
+		errno = ESRCH;
+		return -1;
+	}
+	return 0;
+}
+
+/* chroot, groups, user, capabilities, and proof that none comes back. */
+static int
+sandbox_drop_root(const struct sandbox_identity *id, enum sandbox_step *step)
+{
+	*step = SANDBOX_CHROOT;
+	if (fchdir(id->chroot_fd) == -1 || chroot(".") == -1 ||
+	    chdir("/") == -1)
+		return -1;
+	*step = SANDBOX_GROUPS;
+	if (setgroups(0, NULL) == -1)
+		return -1;
+	*step = SANDBOX_GID;
+	if (setresgid(id->gid, id->gid, id->gid) == -1)
+		return -1;
+	*step = SANDBOX_UID;
+	return setresuid(id->uid, id->uid, id->uid);
+}
+
+int
+sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
+    enum sandbox_step *step)
+{
+	int abi;
+
+	if (id->as_root && sandbox_drop_root(id, step) == -1)
+		return -1;
+	close(id->chroot_fd);
+	layers->users = layers->root_dir = id->as_root;
+	*step = SANDBOX_CAPABILITIES;
+	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1 ||
+	    sandbox_set_capabilities(0, 0) == -1)
+		return -1;
+	*step = SANDBOX_REGAIN;
+	if (id->as_root && (setuid(0) == 0 || geteuid() != id->uid)) {
+		errno = EPERM;
+		return -1;
+	}
+	*step = SANDBOX_LIMITS;
+	if (sandbox_limit(RLIMIT_CORE, 0) == -1 ||
+	    sandbox_limit(RLIMIT_FSIZE, 0) == -1 ||
+	    (id->nproc != UINT32_MAX &&
+		sandbox_limit(RLIMIT_NPROC, id->nproc) == -1) ||
+	    sandbox_limit(RLIMIT_NOFILE, id->nofile) == -1)
+		return -1;
+	*step = SANDBOX_DUMPABLE;
+	if (prctl(PR_SET_DUMPABLE, 0) == -1)
+		return -1;
+	/* After the change of user, which clears the signal. */
+	if (sandbox_bind_to(id->master, step) == -1)
+		return -1;
+	*step = SANDBOX_NO_NEW_PRIVS;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
+		return -1;
+	*step = SANDBOX_LANDLOCK;
+	if (sandbox_landlock(&abi) == -1)
+		return -1;
+	layers->landlock = abi;
+	*step = SANDBOX_SECCOMP;
+	if (sandbox_load(id->program) == -1)
+		return -1;
+	layers->seccomp = true;
+	return 0;
+}
+
+int
+sandbox_enter_worker(
+    pid_t master, uint32_t nofile, const struct sandbox_program *program)
+{
+	enum sandbox_step step;
+
+	if (sandbox_bind_to(master, &step) == -1 ||
+	    sandbox_limit(RLIMIT_NPROC, 0) == -1 ||
+	    sandbox_limit(RLIMIT_NOFILE, nofile) == -1)
+		return -1;
+	return sandbox_load(program);
+}
+
+/* The handler has no argument for it, and a process has one self-test. */
+static void (*sandbox_trap_report)(int number);
+
+static void
+sandbox_trapped(int sig, siginfo_t *info, void *context)
+{
+	sandbox_trap_report(info->si_syscall);
+}
+
+void
+sandbox_trap(void (*report)(int number))
+{
+	struct sigaction sa;
+
+	memset(&sa, 0, sizeof(sa));
+	sa.sa_sigaction = sandbox_trapped;
+	sa.sa_flags = SA_SIGINFO;
+	sandbox_trap_report = report;
+	sigaction(SIGSYS, &sa, NULL);
+}

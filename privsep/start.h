@@ -1,0 +1,36 @@
+/*
+ * privsep/start.h - the first moments of a helper: it reads one message,
+ * gives up everything, says so, and becomes its role.
+ *
+ * Runs in: keys, paramgen, zygote.
+ */
+#ifndef PRIVSEP_START_H
+#define PRIVSEP_START_H
+
+#include "privsep/message.h"
+#include "privsep/roles.h"
+
+#define HELPER_CHANNEL 3 /* the descriptor of a helper's channel */
+/* argv[2]: room for the process title. */
+#define HELPER_PADDING                                                     \
+	"                                                                " \
+	"                                                                "
+
+/* A helper's own view of itself. */
+struct helper {
+	int channel; /* to the master */
+	enum role_id role;
+	void *state; /* of the role: set by its prepare function */
+	struct message_start start;
+};
+
+/*
+ * The life of a helper, to its exit status: start message, sandbox, role.
+ * Never returns to a caller that has anything else to do.
+ */
+int helper_run(enum role_id role);
+
+/* Identifies the program's build: a hash of its sources. */
+extern const uint8_t build_id[BUILD_ID_LEN];
+
+#endif

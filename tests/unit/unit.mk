@@ -1,0 +1,31 @@
+# Unit tests: each tests/unit/test_*.c is a program on cmocka.
+#
+# LIBHOUSE, an archive of the processes' objects without their main(), may be
+# set before this file is included; UNIT_TESTS is the list of the programs.
+
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+UNIT_TESTS := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
+UNIT_LIBS = -lcmocka $(DAEMON_LIBS)
+
+# The known answers, as C.
+$(B)/tests/vectors.h: tests/vectors/generate.py $(wildcard tests/vectors/*.json)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)/usr/bin/python3 tests/vectors/generate.py > $@.new
+	@mv $@.new $@
+
+$(patsubst %.c,$(B)/%.o,$(UNIT_SRC)): CPPFLAGS_ALL += -I$(B)
+$(patsubst %.c,$(B)/%.o,$(UNIT_SRC)): $(B)/tests/vectors.h
+
+# How often a MAC is tried is counted.
+$(B)/tests/unit/test_stream: UNIT_LDFLAGS := \
+	-Wl,--wrap=crypto_hmac_peek,--wrap=crypto_hmac_update
+
+$(UNIT_TESTS): $(B)/%: $(B)/%.o $(LIBHOUSE) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(UNIT_LDFLAGS) \
+	    $(UNIT_LIBS)
+
+.PHONY: unit
+unit: $(UNIT_TESTS)
+	$(Q)s=0; for t in $(UNIT_TESTS); do $$t || s=1; done; exit $$s

@@ -1,0 +1,212 @@
+/*
+ * worker/session.c - the session: a client's commands and their answers
+ * (FMLTP.md section 5).
+ *
+ * Runs in: worker.  Sees what its own client sends.
+ */
+#include <string.h>
+
+#include "fmltp/proto.h"
+#include "fmltp/status.h"
+#include "fmltp/text.h"
+#include "privsep/channel.h"
+#include "worker/worker.h"
+
+#define SESSION_ECHO_MAX 64 /* bytes of a client's word in an answer */
+
+/* A command of the session. */
+struct session_command {
+	const char *name;
+	const char *usage; /* its arguments */
+	const char *text; /* what it does */
+	size_t min; /* arguments */
+	size_t max;
+	void (*serve)(struct worker *w, const struct command_word *words,
+	    size_t count, struct buf *out);
+};
+
+static void session_help(
+    struct worker *, const struct command_word *, size_t, struct buf *);
+static void session_quit(
+    struct worker *, const struct command_word *, size_t, struct buf *);
+
+static const struct session_command session_commands[] = {
+	{ "HELP", "[<command>]", "lists the commands, or explains one", 0, 1,
+	    session_help },
+	{ "QUIT", "", "ends the session", 0, 0, session_quit },
+};
+#define SESSION_COMMANDS \
+	(sizeof(session_commands) / sizeof(session_commands[0]))
+#define SESSION_ARGUMENTS 1 /* of the command that takes most */
+
+static const struct session_command *
+session_find(const struct command_word *name)
+{
+	size_t i;
+
+	for (i = 0; i < SESSION_COMMANDS; i++)
+		if (command_word_is(name, session_commands[i].name))
+			return &session_commands[i];
+	return NULL;
+}
+
+/* A client's word in an answer: printable already, cut at a character's
+ * border where it is long. */
+static void
+session_put_word(struct buf *out, const struct command_word *word)
+{
+	size_t len = word->len;
+
+	if (len > SESSION_ECHO_MAX) {
+		len = SESSION_ECHO_MAX;
+		while (len > 0 && (word->s[len] & 0xc0) == 0x80)
+			len--;
+	}
+	buf_put(out, word->s, len);
+	if (len < word->len)
+		buf_put_str(out, "...");
+}
+
+static void
+session_help(struct worker *w, const struct command_word *words, size_t count,
+    struct buf *out)
+{
+	const struct session_command *c;
+	size_t i;
+
+	if (count == 0) {
+		buf_put_str(out, "200 Available commands:\r\n");
+		for (i = 0; i < SESSION_COMMANDS; i++) {
+			buf_put_str(out, session_commands[i].name);
+			buf_put_str(out, " - ");
+			buf_put_str(out, session_commands[i].text);
+			buf_put_str(out, "\r\n");
+		}
+		buf_put_str(
+		    out, "Run HELP <command> for more information.\r\n");
+		return;
+	}
+	c = session_find(&words[0]);
+	if (c == NULL) {
+		buf_put_str(out, "420 Command ");
+		session_put_word(out, &words[0]);
+		buf_put_str(out, " not found.\r\n");
+		return;
+	}
+	buf_put_str(out, "200 Help for ");
+	buf_put_str(out, c->name);
+	buf_put_str(out, ":\r\nUsage: ");
+	buf_put_str(out, c->name);
+	if (c->usage[0] != '\0') {
+		buf_put_str(out, " ");
+		buf_put_str(out, c->usage);
+	}
+	buf_put_str(out, "\r\n");
+	buf_put_str(out, c->text);
+	buf_put_str(out, "\r\n");
+}
+
+static void
+session_quit(struct worker *w, const struct command_word *words, size_t count,
+    struct buf *out)
+{
+	w->quit = true;
+	buf_put_str(out, "200 Goodbye.\r\n");
+}
+
+void
+session_answer(
+    struct worker *w, const uint8_t *packet, size_t len, struct buf *out)
+{
+	const struct session_command *c = NULL;
+	struct command_word words[SESSION_ARGUMENTS];
+	struct command command;
+	size_t count = 0;
+
+	w->commands++;
+	if (command_parse(packet, len, &command))
+		c = session_find(&command.name);
+	if (c == NULL ||
+	    !command_arguments(&command, words, SESSION_ARGUMENTS, &count))
+		buf_put_str(out, "400 Invalid command or operative.\r\n");
+	else if (count > c->max)
+		buf_put_str(out, "410 Too many arguments passed.\r\n");
+	else if (count < c->min)
+		buf_put_str(out, "411 Too few arguments passed.\r\n");
+	else
+		c->serve(w, words, count, out);
+}
+
+/* Tells the master, now and then, that this session is in use. */
+static void
+session_tell_active(struct worker *w, uint64_t now)
+{
+	if (w->master == -1 || now - w->active_ms < ACTIVE_PERIOD * 1000)
+		return;
+	w->active_ms = now;
+	/* What the channel does not take now, a later command tells. */
+	(void)channel_send(w->master, MESSAGE_ACTIVE, &w->message);
+}
+
+/* Since when the session waits for what it waits for; 0: not at all. */
+struct session_wait {
+	uint64_t command; /* the last answer, or the session's begin */
+	uint64_t token; /* the first byte of the token under way */
+};
+
+/* Until when to wait for the next bytes. */
+static uint64_t
+session_deadline(const struct worker *w, struct session_wait *since)
+{
+	if (stream_in_token(&w->secure.stream)) {
+		if (since->token == 0)
+			since->token = wire_now();
+		return since->token + FMLTP_TOKEN_MS;
+	}
+	since->token = 0;
+	if (w->spawn->idle_ms == 0)
+		return WIRE_NO_LIMIT;
+	return since->command + w->spawn->idle_ms;
+}
+
+enum fmltp_error
+session_serve(struct worker *w, enum session_end *end)
+{
+	struct buf answer;
+	enum fmltp_error error;
+	struct session_wait since = { wire_now(), 0 };
+	size_t taken, len;
+
+	w->active_ms = since.command;
+	*end = SESSION_END_ERROR;
+	for (;;) {
+		error = secure_receive(
+		    &w->secure, w->in, w->in_len, &taken, w->plain, &len);
+		if (error != FMLTP_OK && error != FMLTP_MORE)
+			return error;
+		wire_drop(w, taken);
+		if (error == FMLTP_MORE) {
+			error = wire_fill(w, session_deadline(w, &since));
+			if (error == FMLTP_TIMEOUT && since.token == 0)
+				*end = SESSION_END_IDLE;
+			if (error != FMLTP_OK)
+				return error;
+			continue;
+		}
+		buf_init(&answer, w->answer, sizeof(w->answer));
+		session_answer(w, w->plain, len, &answer);
+		explicit_bzero(w->plain, len);
+		if (answer.failed)
+			return FMLTP_INTERNAL;
+		error = wire_send_sealed(w, answer.data, answer.len);
+		if (error != FMLTP_OK)
+			return error;
+		if (w->quit) {
+			*end = SESSION_END_QUIT;
+			return FMLTP_OK;
+		}
+		since.command = wire_now();
+		since.token = 0;
+		session_tell_active(w, since.command);
+	}
+}

@@ -1,0 +1,111 @@
+/*
+ * worker/worker.h - one connection, and what its files share.
+ *
+ * Runs in: worker, as the worker user, in the strictest sandbox.  It sees
+ * its own client's bytes and session key; never another session, a private
+ * key, the configuration or a file.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "fmltp/error.h"
+#include "fmltp/secure.h"
+#include "fmltp/status.h"
+#include "privsep/message.h"
+
+#define WORKER_IN_MAX	 (DH_PEM_MAX + 512) /* a packet, and a bit of the next */
+#define WORKER_RAW_MAX	 (STREAM_CLIENT_TOKEN_MAX / 4 * 3)
+#define WORKER_OUT_MAX	 8192 /* a packet of the server, sealed */
+#define WORKER_PLAIN_MAX 1024 /* an answer */
+#define WORKER_NOFILE	 16 /* descriptors: 3 of /dev/null, client, channels */
+
+/*
+ * A connection.  There is one for each process, in memory that the zygote
+ * never touched; what every connection writes comes first and together, so
+ * that few pages are touched, and what few sessions fill comes last.
+ */
+struct worker {
+	int client;
+	int master; /* channel; -1 in the self-test */
+	int keys; /* channel, until its one exchange is done; then -1 */
+	enum stage stage;
+	const struct message_spawn *spawn; /* what the master said */
+	uint64_t bytes_in;
+	uint64_t bytes_out;
+	uint64_t commands;
+	uint64_t active_ms; /* when the master was last told of a command */
+	bool quit; /* the client said QUIT */
+	struct client_version peer;
+	char banner[VERSION_LINE_MAX + 1]; /* packet 1's text */
+	size_t banner_len;
+	size_t in_len;
+	union message_any message;
+	uint8_t in[WORKER_IN_MAX];
+	uint8_t out[WORKER_OUT_MAX];
+	uint8_t answer[WORKER_PLAIN_MAX];
+	uint8_t raw[WORKER_RAW_MAX];
+	uint8_t plain[WORKER_RAW_MAX];
+	struct secure secure; /* its replay store is its end, and large */
+};
+
+/*
+ * The life of a connection: serves it, tells the master how it ended, and
+ * ends the process.
+ */
+_Noreturn void worker_run(struct worker *w);
+
+/* wire.c: the socket. */
+
+/* Milliseconds of the monotonic clock. */
+uint64_t wire_now(void);
+/* Seconds since 1970, for tokens. */
+uint64_t wire_time(void);
+#define WIRE_NO_LIMIT UINT64_MAX
+/*
+ * Reads more of the client's bytes behind in[in_len], waiting until
+ * `deadline` (wire_now).  FMLTP_OK, FMLTP_TIMEOUT, _CLOSED, _RESET.  Ends
+ * the process where the master is gone.
+ */
+enum fmltp_error wire_fill(struct worker *w, uint64_t deadline);
+/* Drops the first `len` bytes of `in`. */
+void wire_drop(struct worker *w, size_t len);
+/* Sends all of it, in one write where the socket takes it.  FMLTP_OK,
+ * FMLTP_SEND_TIMEOUT, _RESET. */
+enum fmltp_error wire_send(struct worker *w, const void *bytes, size_t len);
+/* Seals a packet and sends it. */
+enum fmltp_error
+wire_send_sealed(struct worker *w, const void *plain, size_t len);
+/* Waits for a channel's message until `deadline`: FMLTP_OK or FMLTP_TIMEOUT. */
+enum fmltp_error wire_wait_channel(struct worker *w, int fd, uint64_t deadline);
+/* Shuts down sending, reads and drops for a while (FMLTP.md section 1). */
+void wire_linger(struct worker *w);
+
+/* keys_client.c */
+
+/*
+ * One exchange with the key holder: `y` is the client's public value, at the
+ * length of p.  On FMLTP_OK w->message.message_kex_reply has the session key
+ * and the server's public value; the caller wipes it.  Else FMLTP_KEYS or
+ * what keys found.  The channel is closed either way.
+ */
+enum fmltp_error keys_exchange(struct worker *w, const uint8_t *y);
+
+/* handshake.c: packets 1 to 7; FMLTP_OK when the session may begin. */
+enum fmltp_error handshake_serve(struct worker *w);
+
+/* session.c */
+
+/* Serves commands until the session's end. */
+enum fmltp_error session_serve(struct worker *w, enum session_end *end);
+/*
+ * Answers one packet: writes the answer into `out`.  Pure but for
+ * w->commands and w->quit.
+ */
+void session_answer(
+    struct worker *w, const uint8_t *packet, size_t len, struct buf *out);
+
+#endif
