@@ -120,7 +120,65 @@ $(B)/flexmusic: $(call obj,$(CLIENT_SRC)) $(FMLTP_LIB)
 	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(CLIENT_LIBS)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
--include tests/tests.mk
+include tests/tests.mk
+-include bench/bench.mk
+
+MAN := man/flexmusicd.8 man/flexmusicd.conf.5 man/flexmusic.1
+DOCS := README.md LICENSE docs/FMLTP.md docs/ARCHITECTURE.md docs/SECURITY.md
+
+# Programs, pages, documents, the unit and its users; the configuration only
+# where there is none yet.  Nothing is started and no account is made.
+install: all
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) \
+	    $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man1 \
+	    $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 \
+	    $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SYSCONFDIR)/flexmusic \
+	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
+	    $(DESTDIR)$(TMPFILESDIR)
+	install -m 755 $(B)/flexmusicd $(DESTDIR)$(SBINDIR)
+	install -m 755 $(B)/flexmusic $(DESTDIR)$(BINDIR)
+	install -m 755 $(B)/flexmusicd-worker $(DESTDIR)$(LIBEXECDIR)
+	for page in $(MAN); do install -m 644 $$page \
+	    $(DESTDIR)$(MANDIR)/man$${page##*.}; done
+	install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)
+	[ -e $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf ] || \
+	    install -m 644 etc/flexmusicd.conf \
+	    $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf
+	sed 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
+	    etc/flexmusicd.service > $(B)/flexmusicd.service
+	install -m 644 $(B)/flexmusicd.service $(DESTDIR)$(UNITDIR)
+	install -m 644 etc/flexmusicd.sysusers.conf \
+	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf
+	install -m 644 etc/flexmusicd.tmpfiles.conf \
+	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf
+
+# The configuration and the state stay.
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/flexmusicd $(DESTDIR)$(BINDIR)/flexmusic \
+	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-worker \
+	    $(DESTDIR)$(UNITDIR)/flexmusicd.service \
+	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf \
+	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf
+	for page in $(MAN); do rm -f \
+	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
 
 clean:
 	rm -rf build
+
+help:
+	@echo 'make            build/flexmusicd, flexmusicd-worker, flexmusic'
+	@echo 'make demo       a private server and two clients, explained'
+	@echo 'make check      all tests; ONLY=pattern runs some'
+	@echo 'make run        the server in the foreground, 127.0.0.1 port 8900'
+	@echo 'make bench      what a connection costs, against its limits'
+	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each'
+	@echo 'make install    DESTDIR=, PREFIX=/usr/local, SYSCONFDIR=/etc'
+	@echo 'make uninstall  leaves configuration and state'
+	@echo 'make clean      removes build/'
+	@echo
+	@echo 'SANITIZE=address,undefined builds with sanitizers (also check);'
+	@echo 'STATIC=no links flexmusicd-worker dynamically; V=1 shows commands.'

@@ -1,0 +1,38 @@
+# What `make check`, `make demo` and `make run` need beside the programs.
+
+# The objects of all processes without their main(), for unit tests.
+LIBHOUSE := $(B)/libhouse.a
+HOUSE_SRC := $(filter-out privsep/main.c privsep/roles_daemon.c,$(DAEMON_SRC)) \
+	$(filter-out privsep/%,$(WORKER_SRC))
+$(LIBHOUSE): $(call obj,$(HOUSE_SRC))
+	@rm -f $@
+	$(call say,AR,$@)
+	$(Q)$(AR) rcs $@ $^
+
+include tests/unit/unit.mk
+-include tests/fuzz/fuzz.mk
+
+PYTHON := /usr/bin/python3
+TEST_ENV = BUILD=$(B) CC='$(CC)' $(if $(SANITIZE),FLEXMUSIC_SANITIZE=1) \
+	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0)
+
+# Packages first, and then a make of its own: what is missing changes the
+# flags that it finds.
+deps:
+	@sh tests/deps.sh
+
+check: deps
+	@+$(MAKE) --no-print-directory check-now
+
+demo: deps
+	@+$(MAKE) --no-print-directory all
+	@BUILD=$(B) $(PYTHON) tests/demo.py
+
+run: deps
+	@+$(MAKE) --no-print-directory all
+	@BUILD=$(B) sh tests/run_server.sh
+
+.PHONY: check-now
+check-now: all $(UNIT_TESTS)
+	@$(TEST_ENV) $(PYTHON) tests/run.py $(if $(ONLY),--only '$(ONLY)') \
+	    --unit $(UNIT_TESTS)
