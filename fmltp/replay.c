@@ -26,20 +26,28 @@ replay_forget_old(struct replay *r)
 }
 
 /*
- * Forgets the entry with the least time: whatever has its time or an older
- * one can't be told from it any more, so none of these is taken again.
+ * Makes room in a full store for a token of the time `when`: the place of the
+ * oldest one, or NULL where that is the new one itself.  Whatever is not
+ * above the time of the one forgotten can't be told from it any more, and is
+ * not taken again: so the floor only rises, and all in the store are above
+ * it or at it.
  */
-static void
-replay_forget_oldest(struct replay *r)
+static struct replay_entry *
+replay_forget_oldest(struct replay *r, uint64_t when)
 {
-	uint32_t i, oldest = 0;
+	struct replay_entry *oldest = &r->entry[0];
+	uint32_t i;
 
 	for (i = 1; i < r->count; i++)
-		if (r->entry[i].when < r->entry[oldest].when)
-			oldest = i;
-	r->floor = r->entry[oldest].when;
+		if (r->entry[i].when < oldest->when)
+			oldest = &r->entry[i];
 	r->has_floor = true;
-	r->entry[oldest] = r->entry[--r->count];
+	if (when <= oldest->when) {
+		r->floor = when;
+		return NULL;
+	}
+	r->floor = oldest->when;
+	return oldest;
 }
 
 enum fmltp_error
@@ -62,10 +70,13 @@ replay_take(struct replay *r, uint64_t when, const uint8_t mac[32])
 		r->has_newest = true;
 		replay_forget_old(r);
 	}
-	if (r->count == REPLAY_ENTRIES)
-		replay_forget_oldest(r);
-	e = &r->entry[r->count++];
-	e->when = when;
-	memcpy(e->mac, mac, REPLAY_MAC_PART);
+	if (r->count < REPLAY_ENTRIES)
+		e = &r->entry[r->count++];
+	else
+		e = replay_forget_oldest(r, when);
+	if (e != NULL) {
+		e->when = when;
+		memcpy(e->mac, mac, REPLAY_MAC_PART);
+	}
 	return FMLTP_OK;
 }

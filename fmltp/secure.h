@@ -39,7 +39,8 @@ void secure_wipe(struct secure *s);
 
 /*
  * Feeds bytes as stream_feed does.  FMLTP_OK: one packet is whole, its
- * `*plain_len` bytes are in `plain` (room for token_max / 4 * 3 bytes).
+ * `*plain_len` bytes are in `plain` (room for token_max / 4 * 3 bytes; it may
+ * be `raw` + FERNET_HEAD_LEN: then the plaintext takes the ciphertext's place).
  */
 enum fmltp_error secure_receive(struct secure *s, const uint8_t *in,
     size_t len, size_t *taken, uint8_t *plain, size_t *plain_len);

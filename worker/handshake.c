@@ -73,13 +73,16 @@ whole:
 	return FMLTP_OK;
 }
 
+/* Room for a key of `n` bytes of numbers in PEM, more than it takes. */
+#define DH_PEM_LEN(n) (((n) + 64) * 3 / 2 + 64)
+
 /* Packet 3. */
 static enum fmltp_error
 handshake_send_params(struct worker *w)
 {
 	struct buf b;
 
-	buf_init(&b, w->out, sizeof(w->out));
+	wire_start_packet(w, DH_PEM_LEN(w->spawn->params.len), &b);
 	dh_params_put_pem(&b, &w->spawn->params);
 	if (b.failed)
 		return FMLTP_INTERNAL;
@@ -121,7 +124,7 @@ handshake_receive_public(struct worker *w, uint64_t deadline, uint8_t *y)
 static enum fmltp_error
 handshake_exchange(struct worker *w, const uint8_t *y)
 {
-	struct message_kex_reply *reply = &w->message.message_kex_reply;
+	struct message_kex_reply *reply = &w->message.kex_reply;
 	enum fmltp_error error;
 	struct buf b;
 
@@ -129,7 +132,7 @@ handshake_exchange(struct worker *w, const uint8_t *y)
 	if (error == FMLTP_OK) {
 		secure_init(&w->secure, SECURE_SERVER, reply->key, w->raw,
 		    STREAM_CLIENT_TOKEN_MAX);
-		buf_init(&b, w->out, sizeof(w->out));
+		wire_start_packet(w, DH_PEM_LEN(2 * w->spawn->params.len), &b);
 		dh_public_put_pem(&b, &w->spawn->params, reply->y);
 		error = b.failed ? FMLTP_INTERNAL : wire_send(w, b.data, b.len);
 	}
@@ -145,8 +148,8 @@ handshake_receive_challenge(struct worker *w, uint64_t deadline)
 	size_t taken, len;
 
 	for (;;) {
-		error = secure_receive(
-		    &w->secure, w->in, w->in_len, &taken, w->plain, &len);
+		error = secure_receive(&w->secure, w->in, w->in_len, &taken,
+		    WORKER_PLAIN(w), &len);
 		if (error != FMLTP_OK && error != FMLTP_MORE)
 			return error;
 		wire_drop(w, taken);
@@ -156,8 +159,8 @@ handshake_receive_challenge(struct worker *w, uint64_t deadline)
 		if (error != FMLTP_OK)
 			return error;
 	}
-	return secure_challenge_matches(
-		   w->plain, len, (const uint8_t *)w->banner, w->banner_len)
+	return secure_challenge_matches(WORKER_PLAIN(w), len,
+		   (const uint8_t *)w->banner, w->banner_len)
 	    ? FMLTP_OK
 	    : FMLTP_CHALLENGE;
 }
@@ -178,7 +181,7 @@ enum fmltp_error
 handshake_serve(struct worker *w)
 {
 	const uint64_t limit = w->spawn->handshake_ms;
-	uint8_t *y = w->plain; /* not in use yet */
+	uint8_t *y = w->raw; /* not in use yet */
 	enum fmltp_error error;
 
 	w->stage = STAGE_VEX;

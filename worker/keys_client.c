@@ -15,18 +15,18 @@
 enum fmltp_error
 keys_exchange(struct worker *w, const uint8_t *y)
 {
-	union message_any *m = &w->message;
+	union worker_message *m = &w->message;
 	enum fmltp_error error;
 
-	memset(&m->message_kex, 0, sizeof(m->message_kex));
-	memcpy(m->message_kex.y, y, w->spawn->params.len);
+	memset(&m->kex, 0, sizeof(m->kex));
+	memcpy(m->kex.y, y, w->spawn->params.len);
 	error = FMLTP_KEYS;
 	if (channel_send(w->keys, MESSAGE_KEX, m) &&
 	    wire_wait_channel(w, w->keys, wire_now() + KEYS_CLIENT_MS) ==
 		FMLTP_OK &&
 	    channel_read(w->keys, MESSAGE_KEX_REPLY, m) == CHANNEL_OK)
-		error = m->message_kex_reply.error < FMLTP_ERROR_COUNT
-		    ? (enum fmltp_error)m->message_kex_reply.error
+		error = m->kex_reply.error < FMLTP_ERROR_COUNT
+		    ? (enum fmltp_error)m->kex_reply.error
 		    : FMLTP_KEYS;
 	close(w->keys);
 	w->keys = -1;

@@ -33,21 +33,23 @@ bool
 worker_self_test(struct helper *h)
 {
 	static struct worker w;
+	static uint8_t raw[WORKER_RAW_MAX];
 	struct buf b;
 	size_t taken, len;
 
 	w.client = h->channel;
+	w.raw = raw;
 	w.master = w.keys = -1;
 	secure_init(&w.secure, SECURE_SERVER, self_test_key, w.raw,
 	    STREAM_CLIENT_TOKEN_MAX);
-	buf_init(&b, w.out, sizeof(w.out));
+	wire_start_packet(&w, sizeof(SELF_TEST_TOKEN), &b);
 	fernet_seal(
 	    &w.secure.fernet, SELF_TEST_TIME, self_test_iv, "hello", 5, &b);
 	if (b.failed || b.len != strlen(SELF_TEST_TOKEN) ||
 	    memcmp(b.data, SELF_TEST_TOKEN, b.len) != 0 ||
-	    secure_receive(&w.secure, w.out, b.len, &taken, w.plain, &len) !=
-		FMLTP_OK ||
-	    len != 5 || memcmp(w.plain, "hello", 5) != 0)
+	    secure_receive(&w.secure, b.data, b.len, &taken, WORKER_PLAIN(&w),
+		&len) != FMLTP_OK ||
+	    len != 5 || memcmp(WORKER_PLAIN(&w), "hello", 5) != 0)
 		return false;
 	/* Waiting, time and random bytes, as every connection uses them. */
 	if (wire_wait_channel(&w, h->channel, wire_now() + 1) != FMLTP_TIMEOUT)

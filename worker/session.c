@@ -180,8 +180,8 @@ session_serve(struct worker *w, enum session_end *end)
 	w->active_ms = since.command;
 	*end = SESSION_END_ERROR;
 	for (;;) {
-		error = secure_receive(
-		    &w->secure, w->in, w->in_len, &taken, w->plain, &len);
+		error = secure_receive(&w->secure, w->in, w->in_len, &taken,
+		    WORKER_PLAIN(w), &len);
 		if (error != FMLTP_OK && error != FMLTP_MORE)
 			return error;
 		wire_drop(w, taken);
@@ -194,8 +194,8 @@ session_serve(struct worker *w, enum session_end *end)
 			continue;
 		}
 		buf_init(&answer, w->answer, sizeof(w->answer));
-		session_answer(w, w->plain, len, &answer);
-		explicit_bzero(w->plain, len);
+		session_answer(w, WORKER_PLAIN(w), len, &answer);
+		explicit_bzero(WORKER_PLAIN(w), len);
 		if (answer.failed)
 			return FMLTP_INTERNAL;
 		error = wire_send_sealed(w, answer.data, answer.len);

@@ -147,6 +147,15 @@ wire_send(struct worker *w, const void *bytes, size_t len)
 	return FMLTP_OK;
 }
 
+void
+wire_start_packet(struct worker *w, size_t len, struct buf *b)
+{
+	if (len <= sizeof(w->out_hot))
+		buf_init(b, w->out_hot, sizeof(w->out_hot));
+	else
+		buf_init(b, w->out_large, sizeof(w->out_large));
+}
+
 enum fmltp_error
 wire_send_sealed(struct worker *w, const void *plain, size_t len)
 {
@@ -155,7 +164,7 @@ wire_send_sealed(struct worker *w, const void *plain, size_t len)
 
 	if (getrandom(iv, sizeof(iv), 0) != (ssize_t)sizeof(iv))
 		return FMLTP_INTERNAL;
-	buf_init(&out, w->out, sizeof(w->out));
+	wire_start_packet(w, FERNET_TOKEN_LEN(len) + 2, &out);
 	secure_send(&w->secure, wire_time(), iv, plain, len, &out);
 	if (out.failed)
 		return FMLTP_INTERNAL;

@@ -15,7 +15,7 @@
 static void
 worker_tell_established(struct worker *w)
 {
-	struct message_established *m = &w->message.message_established;
+	struct message_established *m = &w->message.established;
 
 	memset(m, 0, sizeof(*m));
 	m->client = w->peer;
@@ -25,7 +25,7 @@ worker_tell_established(struct worker *w)
 static void
 worker_tell_end(struct worker *w, enum fmltp_error error, enum session_end end)
 {
-	struct message_end *m = &w->message.message_end;
+	struct message_end *m = &w->message.end;
 
 	memset(m, 0, sizeof(*m));
 	m->error = error;

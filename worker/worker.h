@@ -17,19 +17,34 @@
 #include "fmltp/status.h"
 #include "privsep/message.h"
 
+#define WORKER_PAGE	 4096
 #define WORKER_IN_MAX	 (DH_PEM_MAX + 512) /* a packet, and a bit of the next */
 #define WORKER_RAW_MAX	 (STREAM_CLIENT_TOKEN_MAX / 4 * 3)
-#define WORKER_OUT_MAX	 8192 /* a packet of the server, sealed */
+#define WORKER_OUT_MAX	 8192 /* a packet of the server */
+#define WORKER_OUT_HOT	 1280 /* holds packets 3 and 5 at 2048 bits */
 #define WORKER_PLAIN_MAX 1024 /* an answer */
 #define WORKER_NOFILE	 16 /* descriptors: 3 of /dev/null, client, channels */
 
+/* What a worker says and hears on its channels. */
+union worker_message {
+	struct message_header header;
+	struct message_kex kex;
+	struct message_kex_reply kex_reply;
+	struct message_established established;
+	struct message_active active;
+	struct message_end end;
+};
+
 /*
  * A connection.  There is one for each process, in memory that the zygote
- * never touched; what every connection writes comes first and together, so
- * that few pages are touched, and what few sessions fill comes last.
+ * never touched, and each page of it that is touched costs about as much as
+ * an eighth of a modular exponentiation.  So two pages hold what every
+ * connection writes, with a third that has its stack; a buffer of which most
+ * connections use the beginning alone is the last thing in its page, and goes
+ * on behind it.
  */
 struct worker {
-	int client;
+	_Alignas(WORKER_PAGE) int client;
 	int master; /* channel; -1 in the self-test */
 	int keys; /* channel, until its one exchange is done; then -1 */
 	enum stage stage;
@@ -39,18 +54,25 @@ struct worker {
 	uint64_t commands;
 	uint64_t active_ms; /* when the master was last told of a command */
 	bool quit; /* the client said QUIT */
+	/* A token, decoded; its plaintext takes the ciphertext's place.
+	 * WORKER_RAW_MAX bytes, behind the master's message. */
+	uint8_t *raw;
 	struct client_version peer;
 	char banner[VERSION_LINE_MAX + 1]; /* packet 1's text */
 	size_t banner_len;
-	size_t in_len;
-	union message_any message;
-	uint8_t in[WORKER_IN_MAX];
-	uint8_t out[WORKER_OUT_MAX];
+	union worker_message message;
 	uint8_t answer[WORKER_PLAIN_MAX];
-	uint8_t raw[WORKER_RAW_MAX];
-	uint8_t plain[WORKER_RAW_MAX];
+	size_t in_len;
+	uint8_t in[WORKER_IN_MAX];
+
+	_Alignas(WORKER_PAGE) uint8_t out_hot[WORKER_OUT_HOT];
 	struct secure secure; /* its replay store is its end, and large */
+
+	uint8_t out_large[WORKER_OUT_MAX];
 };
+
+/* Where a packet is decrypted to. */
+#define WORKER_PLAIN(w) ((w)->raw + FERNET_HEAD_LEN)
 
 /*
  * The life of a connection: serves it, tells the master how it ended, and
@@ -76,6 +98,8 @@ void wire_drop(struct worker *w, size_t len);
 /* Sends all of it, in one write where the socket takes it.  FMLTP_OK,
  * FMLTP_SEND_TIMEOUT, _RESET. */
 enum fmltp_error wire_send(struct worker *w, const void *bytes, size_t len);
+/* Starts a buffer for a packet of the server of up to `len` bytes. */
+void wire_start_packet(struct worker *w, size_t len, struct buf *b);
 /* Seals a packet and sends it. */
 enum fmltp_error
 wire_send_sealed(struct worker *w, const void *plain, size_t len);
@@ -88,7 +112,7 @@ void wire_linger(struct worker *w);
 
 /*
  * One exchange with the key holder: `y` is the client's public value, at the
- * length of p.  On FMLTP_OK w->message.message_kex_reply has the session key
+ * length of p.  On FMLTP_OK w->message.kex_reply has the session key
  * and the server's public value; the caller wipes it.  Else FMLTP_KEYS or
  * what keys found.  The channel is closed either way.
  */

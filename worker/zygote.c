@@ -10,8 +10,12 @@
  */
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <link.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -22,35 +26,66 @@
 #include "privsep/start.h"
 #include "worker/worker.h"
 
-#define ZYGOTE_PAGE  4096
-#define ZYGOTE_STACK (16 * ZYGOTE_PAGE)
+#define ZYGOTE_STACK (16 * WORKER_PAGE - ZYGOTE_HOT)
+#define ZYGOTE_HOT   2560 /* of the page where the stack begins */
 
 /*
  * All that zygote and worker write lies together: a fork copies page tables,
  * and each region of 2 MB that is touched costs one more of them.  The
- * worker has a stack of its own here, below it a page that faults.
+ * worker has a stack of its own here, below it a page that faults; its top
+ * shares a page with the message of the connection.
  */
 struct zygote {
-	_Alignas(ZYGOTE_PAGE) uint8_t guard[ZYGOTE_PAGE];
+	_Alignas(WORKER_PAGE) uint8_t guard[WORKER_PAGE];
 	uint8_t stack[ZYGOTE_STACK];
-	_Alignas(ZYGOTE_PAGE) union message_any message;
-	const struct message_start *start;
-	struct channel channel;
 	int pidfd;
 	int fds[MESSAGE_FDS_MAX]; /* of the connection under way */
-	_Alignas(ZYGOTE_PAGE) struct worker worker;
+	const struct message_start *start;
+	struct channel channel;
+	union {
+		union message_any any;
+		struct {
+			struct message_spawn spawn;
+			uint8_t raw[WORKER_RAW_MAX]; /* of the worker */
+		} hot;
+	} message;
+	struct worker worker;
 };
+_Static_assert(offsetof(struct zygote, message) % WORKER_PAGE +
+	    sizeof(struct message_spawn) <=
+	WORKER_PAGE,
+    "the message of a connection is in the page of the stack's top");
+_Static_assert((offsetof(struct zygote, stack) + ZYGOTE_STACK) % 16 == 0,
+    "the stack begins where the ABI wants it");
 
 static struct zygote zygote;
+
+#ifdef FLEXMUSIC_SANITIZER
+#include <sanitizer/common_interface_defs.h>
+
+/* Tells the address sanitizer which stack this is. */
+static void
+zygote_tell_stack(struct zygote *z)
+{
+	__sanitizer_start_switch_fiber(NULL, z->stack, sizeof(z->stack));
+	__sanitizer_finish_switch_fiber(NULL, NULL, NULL);
+}
+#else
+static void
+zygote_tell_stack(struct zygote *z)
+{
+}
+#endif
 
 /* The first steps of a worker, before it reads a byte of its client. */
 static int
 zygote_child(void *arg)
 {
 	struct zygote *z = arg;
-	const struct message_spawn *m = &z->message.message_spawn;
+	const struct message_spawn *m = &z->message.hot.spawn;
 	struct worker *w = &z->worker;
 
+	zygote_tell_stack(z);
 	close(z->channel.fd);
 	if (sandbox_enter_worker(
 		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
@@ -61,6 +96,7 @@ zygote_child(void *arg)
 	w->master = z->fds[1];
 	w->keys = z->fds[2];
 	w->spawn = m;
+	w->raw = z->message.hot.raw;
 	worker_run(w);
 }
 
@@ -99,12 +135,81 @@ static const struct channel_rule zygote_rules[] = {
 	{ MESSAGE_SPAWN, CHANNEL_ANY_STATE, false, zygote_spawn },
 };
 
+/*
+ * The kernel writes to the thread's rseq area each time that it schedules
+ * the process: one page to copy in each worker, for a feature that nothing
+ * here uses.
+ */
+static void
+zygote_leave_rseq(void)
+{
+#if defined(__x86_64__) && defined(RSEQ_SIG)
+	if (__rseq_size > 0)
+		syscall(SYS_rseq,
+		    (char *)__builtin_thread_pointer() + __rseq_offset,
+		    sizeof(struct rseq), RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
+#endif
+}
+
+/* Makes the first page of a segment this process's own copy, and maps all. */
+static void
+zygote_own_segment(int mem, uintptr_t begin, uintptr_t end)
+{
+	volatile const uint8_t *first = (volatile const uint8_t *)begin;
+	uint8_t byte = *first;
+
+	if (pwrite(mem, &byte, 1, (off_t)begin) == 1)
+		(void)madvise((void *)begin, end - begin, MADV_POPULATE_READ);
+}
+
+static int
+zygote_own_object(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	const ElfW(Phdr) * p;
+	uintptr_t begin;
+	int i;
+
+	for (i = 0; i < info->dlpi_phnum; i++) {
+		p = &info->dlpi_phdr[i];
+		if (p->p_type != PT_LOAD || (p->p_flags & PF_W) != 0)
+			continue;
+		begin = (info->dlpi_addr + p->p_vaddr) &
+		    ~(uintptr_t)(WORKER_PAGE - 1);
+		zygote_own_segment(*(int *)arg, begin,
+		    info->dlpi_addr + p->p_vaddr + p->p_memsz);
+	}
+	return 0;
+}
+
+/*
+ * A fork does not copy the page table of a file's mapping: each worker would
+ * fault in code and constants again, 64 KB at a time.  It does copy that of
+ * a mapping of which one page is the process's own.  So one byte of each is
+ * written over with what it is, as a debugger sets a breakpoint: no page is
+ * ever writable and executable.  Where a system forbids it, workers are
+ * slower, and nothing else.
+ */
+static void
+zygote_own_program(void)
+{
+#ifndef FLEXMUSIC_SANITIZER
+	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+
+	if (mem == -1)
+		return;
+	dl_iterate_phdr(zygote_own_object, &mem);
+	close(mem);
+#endif
+}
+
 void
 zygote_prepare(struct helper *h)
 {
 	/* A worker's stack that grows too far faults, as any other does. */
 	if (mprotect(zygote.guard, sizeof(zygote.guard), PROT_NONE) == -1)
 		_exit(1);
+	zygote_leave_rseq();
+	zygote_own_program();
 	zygote.start = &h->start;
 	channel_init(&zygote.channel, h->channel, zygote_rules, 1, &zygote);
 	zygote.channel.wait = true;
@@ -117,7 +222,7 @@ zygote_main(struct helper *h)
 	struct zygote *z = h->state;
 
 	/* Its one peer is the master: whatever else comes is the end. */
-	while (channel_receive(&z->channel, &z->message) == CHANNEL_OK)
+	while (channel_receive(&z->channel, &z->message.any) == CHANNEL_OK)
 		continue;
 	return 0;
 }
@@ -127,6 +232,7 @@ zygote_child_empty(void *arg)
 {
 	struct zygote *z = arg;
 
+	zygote_tell_stack(z);
 	if (sandbox_enter_worker(
 		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
 		_exit(1);
