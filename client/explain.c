@@ -186,6 +186,7 @@ explain_public(const struct explain *x, const struct handshake *h,
 static void
 explain_token(const struct explain *x, uint64_t when, size_t len, size_t whole)
 {
+	static const char *const end[] = { "", " and LF", " and CR LF" };
 	size_t token = FERNET_TOKEN_LEN(len);
 	char text[64] = "no date";
 	time_t t = (time_t)when;
@@ -196,11 +197,7 @@ explain_token(const struct explain *x, uint64_t when, size_t len, size_t whole)
 	explain_note(x,
 	    "A Fernet token of %zu characters%s, made at %" PRIu64
 	    " (%s). It holds:",
-	    token,
-	    whole == token + 2	 ? " and CR LF"
-		: whole == token ? ""
-				 : " and LF",
-	    when, text);
+	    token, whole - token <= 2 ? end[whole - token] : "", when, text);
 }
 
 void

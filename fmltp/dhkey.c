@@ -276,8 +276,7 @@ pem_take_text(struct cursor *c, const char *text)
 
 	if (cursor_match(c, text, len))
 		return FMLTP_OK;
-	if (c->left == 0 ||
-	    (c->left < len && memcmp(c->p, text, c->left) == 0))
+	if (c->left == 0 || (c->left < len && memcmp(c->p, text, c->left) == 0))
 		return FMLTP_MORE;
 	return FMLTP_PEM_LABEL;
 }

@@ -9,7 +9,6 @@
 #include <confuse.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,9 +52,6 @@ read_values(struct config_loader *l, const char *text)
 		options[i] = i == CONFIG_HOST ? list : one;
 	}
 	cfg = cfg_init(options, CFGF_NONE);
-	/* cfg_init has taken the locale of the environment; nothing here may
-	 * depend on that. */
-	setlocale(LC_ALL, "C");
 	if (cfg == NULL) {
 		config_file_error(&l->reader, "%s", strerror(errno));
 		return NULL;

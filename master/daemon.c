@@ -74,7 +74,7 @@ daemon_write_pid(const char *path, pid_t pid)
 	if (fd == -1)
 		return false;
 	len = snprintf(text, sizeof(text), "%d\n", (int)pid);
-	written = write(fd, text, (size_t)len) == len;
+	written = write(fd, text, (size_t)len) == len && fchmod(fd, 0644) == 0;
 	error = errno;
 	if (close(fd) == -1)
 		return false;

@@ -27,14 +27,15 @@
 
 #include "master/log.h"
 
-#define PROGRAM	      "flexmusicd"
-#define CUT	      " cut=yes" /* the end of a line that was too long */
-#define RETRY_MS      1000 /* between two tries to reach the receiver */
-#define LIMIT_TELL_MS 1000 /* between two log-limited lines of a peer */
-#define CLOSE_STEP_MS 20 /* how often log_free looks for the receiver */
-#define PEER_TEXT_MAX 64
-#define PEER_BUCKETS  1024 /* a power of two */
-#define NO_PEER	      UINT16_MAX
+#define PROGRAM	       "flexmusicd"
+#define CUT	       " cut=yes" /* the end of a line that was too long */
+#define RETRY_MS       1000 /* between two tries to reach the receiver */
+#define LIMIT_TELL_MS  1000 /* between two log-limited lines of a peer */
+#define TIMER_SLACK_MS 20
+#define CLOSE_STEP_MS  20 /* how often log_free looks for the receiver */
+#define PEER_TEXT_MAX  64
+#define PEER_BUCKETS   1024 /* a power of two */
+#define NO_PEER	       UINT16_MAX
 
 /* A line in the ring, as it is sent. */
 struct line {
@@ -135,11 +136,14 @@ stamp(struct log *log)
 
 /* --- the receiver ------------------------------------------------------ */
 
+/* A little late: libevent's clock is coarse, and a timer that fires a moment
+ * early would find that its second is not over. */
 static void
 arm(struct event *timer, unsigned ms)
 {
-	const struct timeval t = { .tv_sec = ms / 1000,
-		.tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+	const unsigned late = ms + TIMER_SLACK_MS;
+	const struct timeval t = { .tv_sec = late / 1000,
+		.tv_usec = (suseconds_t)(late % 1000) * 1000 };
 
 	if (timer != NULL && !evtimer_pending(timer, NULL))
 		evtimer_add(timer, &t);

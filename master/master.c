@@ -660,6 +660,7 @@ master_main(int argc, char **argv)
 	if (optind != argc)
 		master_usage();
 
+	closefrom(3); /* whatever the starter left open */
 	m.as_root = geteuid() == 0;
 	/* Before any file is opened, so that start and reload see the same
 	 * permissions. */

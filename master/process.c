@@ -151,8 +151,8 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	    (role == ROLE_ZYGOTE &&
 		sandbox_compile(ROLE_WORKER, ROLE_WORKER, self_test,
 		    &s.program[1]) == -1)) {
-		log_event(m->log, LOG_ERR, "filter-failed", "role=%s error=%s",
-		    roles[role].name, strerror(errno));
+		log_event(m->log, LOG_ERR, "filter-failed",
+		    "role=%s error=\"%s\"", roles[role].name, strerror(errno));
 		return false;
 	}
 	return channel_send_fds(channel, MESSAGE_START, &s, &m->chroot_fd);

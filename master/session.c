@@ -256,6 +256,10 @@ session_serve_end(void *arg, const union message_any *any, int *fds)
 	s->channel.state = s->state = SESSION_ENDED;
 	session_handshake_over(s);
 	session_set_timer(s, SESSION_LINGER_MS);
+	/* Its last word: nothing more is read.  The channel stays open, since
+	 * its end would be the worker's, which still takes leave of its
+	 * client. */
+	event_del(&s->channel_event);
 	return true;
 }
 
@@ -278,9 +282,10 @@ session_take_messages(struct session *s)
 	enum channel_result result = CHANNEL_OK;
 	int i;
 
-	if (s->channel.fd == -1)
+	if (s->channel.fd == -1 || s->has_end)
 		return;
-	for (i = 0; i < CHANNEL_BATCH && result == CHANNEL_OK; i++)
+	for (i = 0; i < CHANNEL_BATCH && result == CHANNEL_OK && !s->has_end;
+	     i++)
 		result = channel_receive(&s->channel, &message);
 	if (result == CHANNEL_OK || result == CHANNEL_EMPTY)
 		return;

@@ -350,6 +350,29 @@ read_whole(int fd, uint8_t *out, size_t max)
 	return (ssize_t)len;
 }
 
+/* Why a file could not be opened.  Root without CAP_DAC_OVERRIDE can't open
+ * what belongs to another, but can see that it does. */
+static enum taken
+explain_unopened(
+    const struct state *s, const char *name, int error, char reason[REASON_MAX])
+{
+	const char *fault = NULL;
+	struct stat st;
+
+	if (error == ENOENT)
+		return TAKEN_GONE;
+	if (error == ELOOP)
+		fault = "is a symbolic link";
+	else if (error == EACCES &&
+	    fstatat(s->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		fault = find_fault(s, &st, reason);
+	if (fault == NULL)
+		fault = strerror(error);
+	if (fault != reason)
+		strlcpy(reason, fault, REASON_MAX);
+	return TRANSIENT(error) ? TAKEN_FAILED : TAKEN_BAD;
+}
+
 static enum taken
 read_set(const struct state *s, struct state_set *out, char reason[REASON_MAX])
 {
@@ -360,14 +383,8 @@ read_set(const struct state *s, struct state_set *out, char reason[REASON_MAX])
 
 	fd = openat(s->dir, out->name,
 	    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd == -1) {
-		if (errno == ENOENT)
-			return TAKEN_GONE;
-		strlcpy(reason,
-		    errno == ELOOP ? "is a symbolic link" : strerror(errno),
-		    REASON_MAX);
-		return TRANSIENT(errno) ? TAKEN_FAILED : TAKEN_BAD;
-	}
+	if (fd == -1)
+		return explain_unopened(s, out->name, errno, reason);
 	if (fstat(fd, &st) == -1)
 		fault = strerror(errno);
 	else

@@ -45,15 +45,20 @@ state_open(const char *path, uid_t owner, char *why, size_t why_len);
 void state_close(struct state *s);
 
 /*
+ * Hears of a file that is not used: its name ("." where the directory itself
+ * can't be read) and why.  Both are printable.
+ */
+typedef void state_bad(void *arg, const char *name, const char *reason);
+
+/*
  * Takes one set for `bits`: opened without following links, must be a
  * regular file, owner and mode right (no write for others), one link, at
  * most STATE_FILE_MAX; read; unlinked, and the directory synced, before it
  * is returned: true.  False when there is none.  A file that is wrong is
- * renamed to NAME.bad and reported to `bad` (name, reason), and the next one
- * tried.  When the unlink or sync fails (a read-only directory), the set is
- * NOT used: reported, false.
+ * renamed to NAME.bad and reported to `bad` (which may be NULL), and the next
+ * one tried.  When the unlink or sync fails (a read-only directory), or there
+ * is no descriptor or memory left, the set is NOT used: reported, false.
  */
-typedef void state_bad(void *arg, const char *name, const char *reason);
 bool state_take(struct state *s, unsigned bits, struct state_set *out,
     state_bad *bad, void *arg);
 

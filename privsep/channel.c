@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -60,6 +61,17 @@ channel_take_fds(struct msghdr *mh, int *fds, size_t max, size_t *count)
 		}
 	}
 	return fits;
+}
+
+/* The end of the file reads as a message of length 0 does; what tells them
+ * apart is that the other side is gone. */
+static bool
+channel_hung_up(int fd)
+{
+	const struct timespec at_once = { 0, 0 };
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	return ppoll(&p, 1, &at_once, NULL) == 1 && (p.revents & POLLHUP) != 0;
 }
 
 /* Everything that can be wrong with a message, in one place. */
@@ -121,11 +133,7 @@ channel_receive(struct channel *c, union message_any *m)
 		return errno == ECONNRESET ? CHANNEL_CLOSED : CHANNEL_ERROR;
 	}
 	fits = channel_take_fds(&mh, fds, MESSAGE_FDS_MAX, &fd_count);
-	/*
-	 * The end of the file reads as length 0 too; what tells a message of
-	 * length 0 apart is that the kernel says EOR for each message.
-	 */
-	if (n == 0 && (mh.msg_flags & MSG_EOR) == 0 && fd_count == 0)
+	if (n == 0 && fd_count == 0 && channel_hung_up(c->fd))
 		return CHANNEL_CLOSED;
 	if (!fits)
 		result = CHANNEL_FDS;

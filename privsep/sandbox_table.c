@@ -137,6 +137,8 @@ const struct sandbox_row sandbox_table[] = {
 	/* The key holder. */
 	{ ROLE_KEYS, CALL(recvmsg), SANDBOX_USED, ANY,
 	    "messages and channels" },
+	{ ROLE_KEYS, CALL(ppoll), SANDBOX_USED, ANY,
+	    "is the other side of a channel gone?" },
 	{ ROLE_KEYS, CALL(write), SANDBOX_USED, ANY, "answers" },
 	{ ROLE_KEYS, CALL(epoll_wait), SANDBOX_USED, ANY, "the event loop" },
 	{ ROLE_KEYS, CALL(epoll_ctl), SANDBOX_USED, ANY,
@@ -155,6 +157,8 @@ const struct sandbox_row sandbox_table[] = {
 
 	/* The maker of parameters. */
 	{ ROLE_PARAMGEN, CALL(recvmsg), SANDBOX_USED, ANY, "the order" },
+	{ ROLE_PARAMGEN, CALL(ppoll), SANDBOX_USED, ANY,
+	    "is the other side of a channel gone?" },
 	{ ROLE_PARAMGEN, CALL(write), SANDBOX_USED, ANY, "the result" },
 	{ ROLE_PARAMGEN, CALL(getrandom), SANDBOX_USED, ANY,
 	    "seeds of OpenSSL's generator" },

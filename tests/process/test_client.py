@@ -55,7 +55,7 @@ P_11_MOD_24 = int(
     "9f7020e63a5979c7cf804fe405998a6e53803621408ff0195d0ecead10aafdfc"
     "ba13b8c4149aef5bd30c7cb433e909d7d9e197d86c2a769983b786dffb6428f3"
     , 16)
-# (p-1)/2 is r(12r-11) here, which passes Fermat's test to base 2, and so does p.
+# Here (p-1)/2 is r(12r-11); it passes Fermat's test to base 2, as p does.
 P_PSEUDO = int(
     "f4285cf0ec1f2929a477c55ae89174246c362b68abc134470e400eab68a3fd84"
     "4ba3a596c2ab0cb44b8c7a749f99f927a396323f1b6a5d68c4914e32ccc7c8c2"

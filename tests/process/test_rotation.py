@@ -161,22 +161,23 @@ class Rotation(harness.OwnServerCase):
             return fmltp.fingerprint(f.read()) == fingerprint
 
     def test_without_a_set(self):
-        """Where nothing was made ahead, the set is made while the old one
-        serves; then stock is made for the next time."""
+        """Where nothing was made ahead, the first set is made before the
+        start is over, the next one while the old one serves."""
         server = self.start(seeds={1024: 0})
         first = server.log.find("generation-installed")[-1]
         self.assertEqual(first["source"], "generated")
         self.serves(server)
-        self.rotate(server)
+        server.signal(signal.SIGHUP)
         self.serves(server)
+        server.log.wait("generation-installed", count=2, generation=(1, 2))
         with server.client() as client:
             client.until("kex")
             numbers = client.params.parameter_numbers()
             self.assertEqual(numbers.p % 24, 23)
             self.assertEqual(numbers.p.bit_length(), 1024)
-        harness.wait_for("a set in stock", lambda: [
-            n for n in os.listdir(server.state_dir)
-            if n.startswith("dh-1024-") and n.endswith(".pem")], 300)
+            self.assertNotEqual(fmltp.fingerprint(client.params_pem),
+                                first["fingerprint"])
+        self.serves(server)
 
     def test_a_wrong_set_is_set_aside(self):
         """A set that is no safe prime, a file that is not what its name

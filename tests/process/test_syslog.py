@@ -219,8 +219,8 @@ class Syslog(harness.OwnServerCase):
         receiver.wait("handshake-failed", reason="version-too-long")
         server.stop()
         receiver.wait("stop")
-        self.assertEqual([line for line in receiver.lines()
-                          if "dropped=" in line], [])
+        self.assertEqual([e.text for e in receiver.events()
+                          if "dropped" in e], [])
 
     def test_receiver_restarts(self):
         """rsyslogd ends and comes back: no line is lost that fits the

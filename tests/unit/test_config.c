@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <syslog.h>
@@ -599,16 +598,6 @@ test_config_long_values(void **state)
 	assert_int_equal(h.errors, 1);
 }
 
-/* cfg_init sets the locale of the environment; it must not stay. */
-static void
-test_config_locale_stays(void **state)
-{
-	setenv("LC_ALL", "C.UTF-8", 1);
-	config_free(good(""));
-	unsetenv("LC_ALL");
-	assert_string_equal(setlocale(LC_ALL, NULL), "C");
-}
-
 static void
 test_config_users(void **state)
 {
@@ -931,6 +920,44 @@ test_config_sample(void **state)
 	config_free(c);
 }
 
+/* The manual has every key, and says what a change of it needs. */
+static void
+test_config_manual(void **state)
+{
+	static const struct {
+		const char *name;
+		enum config_change change;
+	} keys[] = {
+#define X(key, name, change) { name, change },
+		CONFIG_KEYS(X)
+#undef X
+	};
+	static char text[CONFIG_FILE_MAX];
+	const char *entry, *reload, *restart;
+	char item[64];
+	size_t i;
+	FILE *f;
+
+	f = fopen("man/flexmusicd.conf.5", "r");
+	assert_non_null(f);
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	for (i = 0; i < COUNT_OF(keys); i++) {
+		snprintf(item, sizeof item, "\n.It Ic %s No = ", keys[i].name);
+		entry = strstr(text, item);
+		if (entry == NULL)
+			fail_msg("%s is missing", keys[i].name);
+		reload = strstr(entry, "\nChange: reload");
+		restart = strstr(entry, "\nChange: restart");
+		if (reload == NULL)
+			reload = text + sizeof text;
+		if (restart == NULL)
+			restart = text + sizeof text;
+		if ((reload < restart) != (keys[i].change == CONFIG_RELOAD))
+			fail_msg("%s: wrong change", keys[i].name);
+	}
+}
+
 int
 main(void)
 {
@@ -946,7 +973,6 @@ main(void)
 		cmocka_unit_test(test_config_server_conf),
 		cmocka_unit_test(test_config_messages_are_safe),
 		cmocka_unit_test(test_config_long_values),
-		cmocka_unit_test(test_config_locale_stays),
 		cmocka_unit_test(test_config_users),
 		cmocka_unit_test(test_config_restart_keys),
 		cmocka_unit_test_setup_teardown(
@@ -958,6 +984,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 		    test_config_unreadable, setup_place, teardown_place),
 		cmocka_unit_test(test_config_sample),
+		cmocka_unit_test(test_config_manual),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

@@ -282,9 +282,9 @@ test_log_receiver_absent(void **state)
 		log_event(p->log, LOG_INFO, "x", "i=%u", i);
 	assert_int_equal(sends, 0);
 	assert_int_equal(connects, 0);
-	/* Two tries in two seconds. */
-	run(p, 2200);
-	assert_int_equal(connects, 2);
+	/* A try a second. */
+	run(p, 1500);
+	assert_in_range(connects, 1, 2);
 	assert_int_equal(sends, 0);
 	receiver_start(p);
 	for (i = 0; i < 500; i++) {
@@ -369,7 +369,7 @@ test_log_receiver_slow(void **state)
 	while (got + missing < total && now_ms() - begin < 20000) {
 		while ((text = receive(p)) != NULL) {
 			if (sscanf(text, "event=log-dropped dropped=%llu",
-			    &m) == 1) {
+				&m) == 1) {
 				assert_memory_equal(p->line, "<28>", 4);
 				missing += m;
 				next += (unsigned)m;
@@ -381,7 +381,7 @@ test_log_receiver_slow(void **state)
 			next++;
 			got++;
 		}
-		run(p, 20);
+		run(p, 2);
 	}
 	assert_int_equal(got + missing, total);
 	assert_int_equal(missing, dropped);
@@ -397,41 +397,26 @@ static void
 test_log_gap_in_the_middle(void **state)
 {
 	struct place *p = *state;
+	const long long begin = now_ms();
+	char before[2048] = "";
+	const char *text = "";
 	unsigned i;
-	int seen_gap = 0, seen_after = 0, sent_after = 0;
-	const char *text;
 
 	for (i = 0; log_dropped(p->log) < 3; i++)
 		log_event(p->log, LOG_INFO, "x", "i=%u", i);
-	for (i = 0; i < 500 && !seen_after; i++) {
-		if ((text = receive(p)) != NULL) {
-			if (strcmp(text, "event=log-dropped dropped=3") == 0)
-				seen_gap = 1;
-			if (strcmp(text, "event=after a=1") == 0) {
-				assert_int_equal(seen_gap, 1);
-				seen_after = 1;
-			}
-			continue;
-		}
-		run(p, 5);
-		if (i > 40 && !sent_after) {
-			log_event(p->log, LOG_INFO, "after", "a=1");
-			sent_after = 1;
-		}
-		i += log_dropped(p->log) > 3;
+	/* Some room, while most of the ring still waits. */
+	for (i = 0; i < 30; i++) {
+		assert_non_null(receive(p));
+		run(p, 1);
 	}
-	for (i = 0; i < 500 && !seen_after; i++) {
-		while ((text = receive(p)) != NULL) {
-			if (strcmp(text, "event=log-dropped dropped=3") == 0)
-				seen_gap = 1;
-			if (strcmp(text, "event=after a=1") == 0) {
-				assert_int_equal(seen_gap, 1);
-				seen_after = 1;
-			}
-		}
-		run(p, 5);
+	log_event(p->log, LOG_INFO, "after", "a=1");
+	while (strcmp(text, "event=after a=1") != 0) {
+		assert_true(now_ms() - begin < 20000);
+		strlcpy(before, text, sizeof before);
+		while ((text = receive(p)) == NULL)
+			run(p, 1);
 	}
-	assert_int_equal(seen_after, 1);
+	assert_string_equal(before, "event=log-dropped dropped=3");
 	assert_int_equal(log_dropped(p->log), 3);
 }
 
@@ -476,8 +461,8 @@ test_log_peer_limit(void **state)
 	log_peer_event(p->log, LOG_INFO, "x", SA(a), "a=1");
 	assert_null(receive(p));
 	run(p, 1200);
-	assert_receives(p,
-	    "event=log-limited peer=[::ffff:192.0.2.1]:8 left_out=16");
+	assert_receives(
+	    p, "event=log-limited peer=[::ffff:192.0.2.1]:8 left_out=16");
 	assert_null(receive(p));
 	/* And then it may again. */
 	log_peer_event(p->log, LOG_INFO, "x", SA(a), "a=1");
@@ -493,34 +478,40 @@ test_log_peer_limit_steady(void **state)
 {
 	struct place *p = *state;
 	const struct sockaddr_storage a = ipv6("2001:db8::1", 5);
-	long long when[200], begin = now_ms();
+	long long before[200], after[200], now, begin = now_ms();
 	unsigned lines = 0, told = 0, i, m;
 	unsigned long long left_out = 0, sent = 0;
 	const char *text;
 
-	while (now_ms() - begin < 3500) {
+	while (now_ms() - begin < 2500) {
+		now = now_ms();
 		log_peer_event(p->log, LOG_INFO, "x", SA(a), "i=%llu", sent);
 		sent++;
 		run(p, 3);
 		while ((text = receive(p)) != NULL) {
-			if (sscanf(text, "event=log-limited "
-			    "peer=[2001:db8::1]:5 left_out=%u", &m) == 1) {
+			if (sscanf(text,
+				"event=log-limited "
+				"peer=[2001:db8::1]:5 left_out=%u",
+				&m) == 1) {
 				left_out += m;
 				told++;
 				continue;
 			}
-			assert_true(lines < COUNT_OF(when));
-			when[lines++] = now_ms();
+			assert_true(lines < COUNT_OF(before));
+			before[lines] = now;
+			after[lines++] = now_ms();
 		}
 	}
-	assert_true(lines >= 3 * LOG_PEER_LINES && lines <= 4 * LOG_PEER_LINES);
+	assert_true(lines >= 2 * LOG_PEER_LINES);
 	for (i = LOG_PEER_LINES; i < lines; i++)
-		assert_true(when[i] - when[i - LOG_PEER_LINES] >= 990);
-	assert_true(told >= 2 && told <= 4);
+		assert_true(after[i] - before[i - LOG_PEER_LINES] >= 999);
+	assert_in_range(told, 1, 3);
 	run(p, 2100);
 	while ((text = receive(p)) != NULL)
-		if (sscanf(text, "event=log-limited peer=[2001:db8::1]:5 "
-		    "left_out=%u", &m) == 1)
+		if (sscanf(text,
+			"event=log-limited peer=[2001:db8::1]:5 "
+			"left_out=%u",
+			&m) == 1)
 			left_out += m;
 	assert_int_equal(lines + left_out, sent);
 	assert_int_equal(log_left_out(p->log), left_out);
@@ -568,16 +559,17 @@ test_log_many_peers(void **state)
 		while (receive(p) != NULL) {
 			n += strstr(p->line, "event=x ") != NULL;
 			l += strstr(p->line, "event=l ") != NULL;
-			if (i < LOG_PEERS - 2)
+			if (i < 990)
 				assert_null(strstr(p->line, "log-limited"));
-			if (strstr(p->line, "log-limited peer=192.0.2.2:2 "
-			    "left_out=3") != NULL)
+			if (strstr(p->line,
+				"log-limited peer=192.0.2.2:2 "
+				"left_out=3") != NULL)
 				n += 100000;
 		}
 	}
 	assert_int_equal(n, 3 * LOG_PEERS + 100000);
-	if (now_ms() - begin < 900)
-		assert_int_equal(l, LOG_PEER_LINES);
+	assert_in_range(l, LOG_PEER_LINES,
+	    LOG_PEER_LINES * (1 + (now_ms() - begin) / 1000));
 }
 
 /* --- text ---------------------------------------------------------------- */
@@ -602,15 +594,15 @@ test_log_long_lines(void **state)
 	/* Every length around the limit. */
 	memset(long_value, 'v', sizeof long_value - 1);
 	for (i = 900; i < 1100; i++) {
-		log_event(p->log, LOG_INFO, "x", "a=%.*s b=1", (int)i,
-		    long_value);
+		log_event(
+		    p->log, LOG_INFO, "x", "a=%.*s b=1", (int)i, long_value);
 		text = receive(p);
 		assert_non_null(text);
 		len = (unsigned)strlen(p->line);
 		assert_true(len < LOG_LINE_MAX);
 		if (strcmp(text + strlen(text) - 4, " b=1") != 0)
-			assert_string_equal(text + strlen(text) - 8,
-			    " cut=yes");
+			assert_string_equal(
+			    text + strlen(text) - 8, " cut=yes");
 	}
 }
 
@@ -655,13 +647,13 @@ test_log_quote(void **state)
 		assert_true(strlen(out) < size);
 		assert_int_equal(out[size], 'Z');
 		assert_string_equal(out,
-		    size < 3	   ? "" :
-			size == 3  ? "\"\"" :
-			size < 8   ? "\"a\"" :
-			size == 8  ? "\"a\\001\"" :
-			size < 13  ? "\"a\\001b\"" :
-			size == 13 ? "\"a\\001b\\002\"" :
-				     "\"a\\001b\\002c\"");
+		    size < 3	     ? ""
+			: size == 3  ? "\"\""
+			: size < 8   ? "\"a\""
+			: size == 8  ? "\"a\\001\""
+			: size < 13  ? "\"a\\001b\""
+			: size == 13 ? "\"a\\001b\\002\""
+				     : "\"a\\001b\\002c\"");
 	}
 }
 
@@ -671,11 +663,10 @@ test_log_address(void **state)
 	struct sockaddr_storage a = ipv4("203.0.113.9", 53422);
 	char out[64];
 
-	assert_string_equal(log_address(out, sizeof out, SA(a)),
-	    "203.0.113.9:53422");
+	assert_string_equal(
+	    log_address(out, sizeof out, SA(a)), "203.0.113.9:53422");
 	a = ipv6("::1", 53422);
-	assert_string_equal(log_address(out, sizeof out, SA(a)),
-	    "[::1]:53422");
+	assert_string_equal(log_address(out, sizeof out, SA(a)), "[::1]:53422");
 	a = ipv6("fe80:1111:2222:3333:4444:5555:6666:7777", 65535);
 	((struct sockaddr_in6 *)&a)->sin6_scope_id = 4294967295;
 	assert_string_equal(log_address(out, sizeof out, SA(a)),
@@ -780,13 +771,13 @@ child_stderr_full(struct place *p)
 	missing = log_dropped(l.log);
 	if (missing == 0)
 		return 3;
-	for (spins = 0; spins < 600; spins++) {
+	/* All but the dropped ones, and the line that says so. */
+	for (spins = 0; spins < 2000 && lines < total - missing + 1; spins++) {
 		run(&loop, 5);
 		while ((n = read(l.reader, bytes, sizeof bytes)) > 0)
 			for (j = 0; j < n; j++)
 				lines += bytes[j] == '\n';
 	}
-	/* All but the dropped ones, and the line that says so. */
 	if (lines != total - missing + 1)
 		return 4;
 	pipe_end(&l);
@@ -906,8 +897,8 @@ main(void)
 		WITH_RECEIVER(test_log_levels),
 		WITH_RECEIVER(test_log_costs_one_call),
 		WITH_RECEIVER(test_log_before_attach),
-		cmocka_unit_test_setup_teardown(test_log_receiver_absent,
-		    setup, teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_log_receiver_absent, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_log_receiver_absent_single_line, setup, teardown),
 		WITH_RECEIVER(test_log_receiver_restarted),

@@ -169,6 +169,30 @@ test_replay_full(void **state)
 	free(r);
 }
 
+/* A full store, and a token that is older than all in it: the floor rises. */
+static void
+test_replay_full_of_newer(void **state)
+{
+	struct replay *r = fresh();
+	uint64_t id;
+
+	for (id = 0; id < REPLAY_ENTRIES; id++)
+		assert_int_equal(take(r, 1005, id), FMLTP_OK);
+	assert_int_equal(take(r, 1000, id), FMLTP_OK);
+	assert_true(r->floor == 1000);
+	refused(r, 1000, id, FMLTP_REPLAY_OLD);
+	refused(r, 1005, 0, FMLTP_REPLAY_SEEN);
+	assert_int_equal(take(r, 1003, ++id), FMLTP_OK);
+	assert_true(r->floor == 1003);
+	refused(r, 1001, id + 1, FMLTP_REPLAY_OLD);
+	assert_int_equal(take(r, 1006, ++id), FMLTP_OK);
+	assert_true(r->floor == 1005);
+	refused(r, 1005, 0, FMLTP_REPLAY_OLD);
+	refused(r, 1003, id - 1, FMLTP_REPLAY_OLD);
+	refused(r, 1006, id, FMLTP_REPLAY_SEEN);
+	free(r);
+}
+
 /* More than the store holds in one second: that second is over. */
 static void
 test_replay_full_of_one_second(void **state)
@@ -253,6 +277,7 @@ main(void)
 		cmocka_unit_test(test_replay_forgets_by_time),
 		cmocka_unit_test(test_replay_never_twice),
 		cmocka_unit_test(test_replay_full),
+		cmocka_unit_test(test_replay_full_of_newer),
 		cmocka_unit_test(test_replay_full_of_one_second),
 		cmocka_unit_test(test_replay_floor_zero),
 		cmocka_unit_test(test_replay_ends_of_time),

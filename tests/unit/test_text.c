@@ -87,9 +87,7 @@ test_text_malformed(void **state)
 {
 	static const char *const rows[] = {
 		"\x80", /* a continuation alone */
-		"a\xbf"
-		"b",
-		"\xc3(", /* no continuation */
+		"a\xbf!", "\xc3(", /* no continuation */
 		"\xe2\x82(", "\xe2(\xa1", "\xf0\x9f\x98(", "\xc3\xc3\xa4",
 		"\xfe", "\xff\xff", "\xf8\x88\x80\x80\x80", /* five bytes */
 		"\xed\xa0\xbd\xed\xb8\x80", /* a surrogate pair */

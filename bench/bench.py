@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""What a connection costs, beside what it may cost: `make bench`.
+
+The limit is what no such server can do without: two modular exponentiations
+and a process.  Limit and load are measured in turn in the same run, because
+machines differ, and so does one machine from minute to minute; figures are
+medians.  The server is a real one on a free port of loopback, with everything
+it has in a temporary folder.  What an ordinary user cannot measure is left
+out, and said.
+
+Exit status: 0, or 1 where a requirement is not met (a goal may be missed), or
+2 where nothing can be measured.
+"""
+
+import argparse
+import contextlib
+import os
+import platform
+import signal
+import statistics
+import sys
+
+from measure import (AT_ONCE, BITS, ROLES, ROOT, TOP, Broken, Server, Sshd,
+                     Unable, fields, harness, raise_descriptors, run,
+                     system_calls)
+
+ROUNDS = 5
+HANDSHAKES = 600  # of a round
+SSHD_CONNECTIONS = 2 * AT_ONCE  # of a round
+IDLE_SESSIONS = 2000
+IDLE_CONNECTIONS = 3000  # max_connections of that server
+IDLE_TURNS = 2
+IDLE_ROUNDS = 3  # of a turn, without and with the sessions
+DESCRIPTORS = 16384  # enough for such a server, and for its clients
+
+COST_MAX, COST_GOAL = 2.5, 1.5
+BUSY_MIN = 0.8
+SSHD_MAX = 0.1
+MEMORY_MAX = 600  # KiB
+IDLE_MAX = 1.2
+OTHERS_MENTIONED = 0.05  # share of the processors
+
+
+def medians(rows):
+    """The median of each figure of several rounds."""
+    return {key: statistics.median(row[key] for row in rows)
+            for key in rows[0]}
+
+
+def us(value):
+    """A time, as the table has it."""
+    return "%.0f us" % value
+
+
+class Report:
+    """The table, and whether all requirements were met."""
+
+    def __init__(self):
+        self.met = True
+        self.line("%-46s %11s %11s %7s" % ("", "figure", "limit", "ratio"))
+
+    @staticmethod
+    def line(text=""):
+        """A line, as it is."""
+        print(text.rstrip(), flush=True)
+
+    def row(self, what, figure="", limit="", ratio="", judged=""):
+        """A line of the table."""
+        self.line("%-46s %11s %11s %7s  %s" % (what, figure, limit, ratio,
+                                               judged))
+
+    def judge(self, what, figure, limit, ratio, rule, bound, goal=None):
+        """A line with a requirement: "at most" or "at least" the bound."""
+        ok = ratio <= bound if rule == "at most" else ratio >= bound
+        judged = "%s %g: %s" % (rule, bound, "met" if ok else "NOT MET")
+        if goal is not None:
+            judged += "; goal %g: %s" % (
+                goal, "met" if ratio <= goal else "not yet")
+        self.met = self.met and ok
+        self.row(what, figure, limit, "%.2f" % ratio, judged)
+
+    def broken(self, what, why):
+        """A line of what does not work."""
+        self.met = False
+        self.row(what, judged="NOT MET: %s" % why)
+
+    def skipped(self, what, why):
+        """A line of what is left out."""
+        self.row(what, judged="left out: %s" % why)
+
+
+def measure_limit(tools):
+    """Two exponentiations and a fork, in microseconds."""
+    limit = fields(run([os.path.join(tools, "limit"),
+                        os.path.join(tools, "empty_fork"),
+                        "%x" % harness.primes(BITS)[0], "400", "300"]))
+    limit["modexps_us"] = 2 * limit["modexp_us"]
+    limit["us"] = limit["modexps_us"] + limit["fork_us"]
+    return limit
+
+
+def report_limit(report, limit):
+    """The three lines that the others are compared with."""
+    report.row("two modular exponentiations", us(limit["modexps_us"]))
+    report.row("fork, exit, wait of an empty static process",
+               us(limit["fork_us"]))
+    report.row("the limit: both", us(limit["us"]))
+
+
+def report_cost(report, limit, cost):
+    """The server's processor time, and how well it fills the processors."""
+    ratio = cost["server"] / limit["us"]
+    report.judge("server CPU for a handshake", us(cost["server"]),
+                 us(limit["us"]), ratio, "at most", COST_MAX, COST_GOAL)
+    report.judge("handshakes/s of %d clients at once" % AT_ONCE,
+                 "%.0f" % cost["rate"], "%.0f" % cost["allowed"],
+                 cost["busy"], "at least", BUSY_MIN)
+    if cost["others"] > OTHERS_MENTIONED:
+        report.line("  (other programs had %.0f %% of the processors, and the "
+                    "limit is that much lower)" % (100 * cost["others"]))
+
+
+def report_processes(report, name, cost, server):
+    """What each process has of a connection."""
+    try:
+        tool, calls = system_calls(server)
+        note = "system calls by %s" % tool
+    except Unable as e:
+        calls, note = {}, "system calls left out: %s" % e
+    report.line()
+    report.line("%-22s %14s %14s %14s" % (
+        name + ", each", "CPU", "page faults", "system calls"))
+    for role in ROLES:
+        count = "%.1f" % calls[role] if role in calls else "-"
+        if role == "zygote" and calls and role not in calls:
+            count = "(in worker)"
+        report.line("  %-20s %14s %14.1f %14s" % (
+            role, us(cost[role]), cost[role + " faults"], count))
+    report.line("  " + note)
+
+
+def measure_rounds(report, servers, sshd, tools):
+    """Limit and loads in turn; the medians of each."""
+    limits, rounds = [], {name: [] for name in servers}
+    scans = []
+    for _ in range(ROUNDS):
+        limits.append(measure_limit(tools))
+        for name, server in servers.items():
+            cost = server.handshakes(HANDSHAKES)
+            cost["allowed"] = (1 - cost["others"]) * os.cpu_count() * 1e6 / (
+                cost["server"] + cost["client"])
+            cost["busy"] = cost["rate"] / cost["allowed"]
+            rounds[name].append(cost)
+        if sshd:
+            scans.append(sshd.connections(SSHD_CONNECTIONS))
+    limit = medians(limits)
+    costs = {name: medians(rows) for name, rows in rounds.items()}
+    report_limit(report, limit)
+    report_cost(report, limit, costs["static"])
+    if "dynamic" in costs:
+        own = costs["dynamic"]["server"]
+        report.row("server CPU, the worker linked dynamically", us(own),
+                   us(limit["us"]), "%.2f" % (own / limit["us"]))
+    if scans:
+        other, own = statistics.median(scans), costs["static"]["server"]
+        report.judge("the same, beside a key exchange of sshd", us(own),
+                     us(other), own / other, "at most", SSHD_MAX)
+    return limit, costs
+
+
+def measure_idle(report, build, tools):
+    """Idle sessions: their memory, and what they cost the others."""
+    memory = "memory of an idle session"
+    handshake = "CPU of a handshake beside %d idle sessions" % IDLE_SESSIONS
+    if not raise_descriptors(DESCRIPTORS):
+        why = "it needs %d descriptors (ulimit -Hn)" % DESCRIPTORS
+        report.skipped(memory, why)
+        report.skipped(handshake, why)
+        return
+    without, beside, grown = [], [], None
+    try:
+        with Server(build, tools, IDLE_CONNECTIONS) as server:
+            for _ in range(IDLE_TURNS):
+                without += [server.handshakes(HANDSHAKES)
+                            for _ in range(IDLE_ROUNDS)]
+                why = None
+                with contextlib.suppress(Unable):
+                    before = server.memory()
+                with server.idle_sessions(IDLE_SESSIONS):
+                    if grown is None:
+                        try:
+                            after = server.memory()
+                            grown = {k: (after[k] - before[k]) / IDLE_SESSIONS
+                                     for k in after}
+                        except Unable as e:
+                            why = str(e)
+                    beside += [server.handshakes(HANDSHAKES, IDLE_SESSIONS)
+                               for _ in range(IDLE_ROUNDS)]
+    except Broken as e:
+        report.broken("%d idle sessions" % IDLE_SESSIONS, e)
+        return
+    if grown is None:
+        report.skipped(memory, why)
+    else:
+        kib = sum(grown.values())
+        report.judge(memory, "%.0f KiB" % kib, "%d KiB" % MEMORY_MAX,
+                     kib / MEMORY_MAX, "at most", 1)
+        for key, what in (("pss", "PSS of all the server's processes"),
+                          ("tables", "page tables"),
+                          ("stacks", "kernel stacks"),
+                          ("slab", "kernel objects, the client's too")):
+            report.row("  " + what, "%.0f KiB" % grown[key])
+    cost, free = (statistics.median(row["server"] for row in rows)
+                  for rows in (beside, without))
+    report.judge(handshake, us(cost), us(free), cost / free, "at most",
+                 IDLE_MAX)
+
+
+def heading(server):
+    """Where all this was measured."""
+    model = "unknown processor"
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    print("DH of %d bits on %s, %d processors, Linux %s; %s, CPU time by %s" %
+          (BITS, model, os.cpu_count(), platform.release(),
+           "as root" if ROOT else "as an ordinary user (one user for all "
+           "processes, no chroot)",
+           "cgroup" if server.program.cgroup else "/proc"))
+    print(flush=True)
+
+
+def bench(build, quick):
+    """The whole run; true if every requirement is met."""
+    tools = os.path.join(build, "bench")
+    with contextlib.ExitStack() as stack:
+        servers = {"static": stack.enter_context(Server(build, tools))}
+        sshd, no_sshd = None, None
+        if not quick:
+            servers["dynamic"] = stack.enter_context(
+                Server(os.path.join(build, "dynamic"), tools))
+            try:
+                sshd = stack.enter_context(Sshd())
+            except Unable as e:
+                no_sshd = e
+        heading(servers["static"])
+        report = Report()
+        _, costs = measure_rounds(report, servers, sshd, tools)
+        if no_sshd:
+            report.skipped("the same, beside a key exchange of sshd", no_sshd)
+        if not quick:
+            measure_idle(report, build, tools)
+        for name, server in servers.items():
+            report_processes(report, name, costs[name], server)
+        return report.met
+
+
+def stop(number, frame):
+    """A signal ends the run as an exception does: with nothing left."""
+    sys.exit(128 + number)
+
+
+def main():
+    """Arguments in, exit status out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default=os.path.join(TOP, "build"),
+                        help="the build directory, bench/ and dynamic/ in it")
+    parser.add_argument("--quick", action="store_true",
+                        help="only the cost of a handshake: 15 s")
+    args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    try:
+        return 0 if bench(os.path.abspath(args.build), args.quick) else 1
+    except (Broken, Unable) as e:
+        print("bench: %s" % e, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

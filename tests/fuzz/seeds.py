@@ -1,0 +1,87 @@
+#!/usr/bin/python3
+"""Writes the fuzzers' first inputs into a folder for each: seeds.py FOLDER."""
+
+import base64
+import json
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VECTORS = os.path.join(HERE, "..", "vectors")
+
+
+def der(pem):
+    lines = pem.strip().splitlines()
+    return base64.b64decode("".join(lines[1:-1]))
+
+
+def seeds():
+    """Pairs of a fuzzer's name and an input."""
+    with open(os.path.join(VECTORS, "kex.json"), encoding="utf-8") as f:
+        cases = json.load(f)["cases"]
+
+    for line in ("FlexMusic Server,0.0.0\r\n", "FlexMusic,1.20.300\n",
+                 "FlexMusic Python Client Library,0.0.0", "GET / HTTP/1.1\r\n",
+                 "FlexMusic " + "x" * 118 + ",65535.65535.65535\r\n",
+                 "FlexMusic \u266b,00.0.65536\n", "x" * 255):
+        yield "version", line.encode()
+
+    for case in cases:
+        init = case["server_kex_init"]
+        yield "dh_params", b"\0" + init.encode()
+        yield "dh_params", b"\0" + init.replace("\n", "\r\n").encode()
+        yield "dh_params", b"\1" + der(init)
+        for name in ("client_kex_id", "server_kex_id"):
+            packet = case[name]
+            yield "dh_public", b"\0" + packet.encode()
+            yield "dh_public", b"\0" + packet.replace("\n", "\r\n").encode()
+            yield "dh_public", b"\1" + der(packet)
+            # With a privateValueLength of 160: each length around it grows.
+            raw = bytearray(der(packet))
+            params = raw.index(b"\2\1\2\3") + 3
+            raw[params:params] = b"\2\2\0\xa0"
+            yield "dh_public", b"\1" + bytes(raw)
+
+    tokens = [t["token"].encode() for t in cases[0]["tokens"]]
+    segments = bytes(range(8))
+    for end in (b"", b"\n", b"\r\n"):
+        yield "stream", b"\0" + segments + end.join(tokens) + end
+    for token in tokens:
+        raw = base64.urlsafe_b64decode(token)
+        yield "stream", b"\0" + segments + token
+        yield "fernet", b"\0" + token
+        yield "fernet", b"\1" + raw
+        yield "fernet", b"\2" + raw[:-32]
+    yield "stream", b"\1" + segments + bytes(
+        b for n in range(0, 256, 5) for b in (n, n % 3, 0, 0))
+    yield "stream", b"\1" + segments + bytes(
+        b for n in range(0, 256, 24) for b in (n, n % 5, n, 65))
+
+    some = b"\4\0\1\4\0\1\4\5\2\0\1\0\4\0\3\2\0\0\0\13\0\2\0\0"
+    yield "replay", b"\0" + some
+    yield "replay", b"\1" + some
+    yield "replay", b"\0\1\377\0\4\0\1\1\377\0\4\0\2\2\0\0\4\17\3"
+    yield "replay", b"\1\0\2\0" + bytes(
+        b for n in range(40) for b in (4, 0, n)) + b"\2\0\0\0\1\0" * 4
+
+    for packet in ("HELP\r\n", "HELP QUIT", "QUIT\n", "AUTH user pass word",
+                   "FETCH 12 0 4096\r\n", "200 Goodbye.\r\n",
+                   "SEARCH Gr\u00fc\u00df\u20ac", "HELP  x", "", "HELP \u202e",
+                   "100 FmLTP/1.0 Interpreter Ready.\r\n"):
+        yield "command", packet.encode()
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: seeds.py FOLDER")
+    counts = {}
+    for name, data in seeds():
+        folder = os.path.join(sys.argv[1], name)
+        os.makedirs(folder, exist_ok=True)
+        number = counts[name] = counts.get(name, 0) + 1
+        with open(os.path.join(folder, "seed-%03d" % number), "wb") as f:
+            f.write(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+/*
+ * tests/unit/test_sandbox.c - the table of system calls, and what comes of it.
+ *
+ * Runs in: the test alone; each filter is tried in a child of its own.
+ */
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/seccomp.h>
+
+#include "privsep/sandbox_table.h"
+#include "tests/unit/unit.h"
+
+#define WORKER_CALLS_MAX 16
+#define UPROBE_CALLS	 335 /* uretprobe, and uprobe after it */
+
+static unsigned
+rows(enum role_id role, enum sandbox_use use)
+{
+	const struct sandbox_row *r;
+	unsigned count = 0;
+
+	for (r = sandbox_table; r->reason != NULL; r++)
+		if (r->role == role && r->use == use)
+			count++;
+	return count;
+}
+
+static void
+test_worker_is_small(void **state)
+{
+	unsigned count = rows(ROLE_WORKER, SANDBOX_USED) +
+	    rows(ROLE_WORKER, SANDBOX_ENVIRONMENT);
+
+	/* With the two that AUTH and FETCH need: recvmsg and pread64. */
+	assert_true(count + 2 <= WORKER_CALLS_MAX);
+	assert_true(count > 0);
+}
+
+static void
+test_reasons(void **state)
+{
+	const struct sandbox_row *r, *other;
+
+	for (r = sandbox_table; r->reason != NULL; r++) {
+		assert_true(r->role < ROLE_COUNT && r->role != ROLE_MASTER);
+		assert_true(strlen(r->reason) > 5);
+		if (r->number == SCMP_SYS(mmap) && r->use != SANDBOX_SANITIZER)
+			assert_int_equal(r->checks, 1); /* never executable */
+		assert_int_not_equal(r->number, SCMP_SYS(execve));
+		assert_int_not_equal(r->number, SCMP_SYS(execveat));
+		assert_int_not_equal(r->number, SCMP_SYS(socket));
+		assert_int_not_equal(r->number, SCMP_SYS(ptrace));
+		/* No row twice for one role, but with other arguments. */
+		for (other = r + 1; other->reason != NULL; other++)
+			assert_false(other->role == r->role &&
+			    other->number == r->number &&
+			    other->use == r->use &&
+			    memcmp(other->check, r->check, sizeof(r->check)) ==
+				0);
+	}
+}
+
+/* Loads a role's filter in a child, makes a call there, and says how the
+ * child ended: a signal, or 0 where it came through. */
+static int
+try_call(enum role_id role, enum role_id with, long number, long a0, long a1,
+    long a2)
+{
+	static struct sandbox_program program;
+	struct sock_fprog prog;
+	pid_t pid;
+	int status;
+
+	assert_int_equal(sandbox_compile(role, with, false, &program), 0);
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		prog.len = program.count;
+		prog.filter = program.code;
+		prctl(PR_SET_DUMPABLE, 0);
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+		    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ==
+			-1)
+			_exit(99);
+		syscall(number, a0, a1, a2, 0, 0, 0);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status))
+		return WTERMSIG(status);
+	assert_int_equal(WEXITSTATUS(status), 0);
+	return 0;
+}
+
+static bool
+is_allowed(enum role_id role, enum role_id with, int number)
+{
+	const struct sandbox_row *r;
+
+	for (r = sandbox_table; r->reason != NULL; r++) {
+#ifndef FLEXMUSIC_SANITIZER
+		if (r->use == SANDBOX_SANITIZER)
+			continue;
+#endif
+		if ((r->role == role || r->role == with) && r->number == number)
+			return true;
+	}
+	return false;
+}
+
+/* Every number outside the list ends the process; so does the x32 bit. */
+static void
+test_all_numbers(void **state)
+{
+	static const enum role_id role[] = { ROLE_WORKER, ROLE_KEYS,
+		ROLE_PARAMGEN, ROLE_ZYGOTE };
+	size_t i;
+	int number;
+	enum role_id with;
+
+	for (i = 0; i < sizeof(role) / sizeof(role[0]); i++) {
+		with = role[i] == ROLE_ZYGOTE ? ROLE_WORKER : role[i];
+		for (number = 0; number < 512; number++) {
+			/* The kernel's own probes: from 6.11 and 6.18 on it
+			 * lets these two past every filter, and ends or
+			 * refuses a caller that is no probe. */
+			if (number == UPROBE_CALLS ||
+			    number == UPROBE_CALLS + 1)
+				continue;
+			if (is_allowed(role[i], with, number))
+				continue;
+			if (try_call(role[i], with, number, -1, -1, -1) !=
+			    SIGSYS)
+				fail_msg("%d is let through", number);
+		}
+		assert_int_equal(
+		    try_call(role[i], with, 0x40000000 | SYS_write, -1, 0, 0),
+		    SIGSYS);
+	}
+}
+
+static void
+test_arguments(void **state)
+{
+	assert_int_equal(try_call(ROLE_KEYS, ROLE_KEYS, SYS_mmap, 0, 4096,
+			     PROT_READ | PROT_WRITE),
+	    0);
+#ifndef FLEXMUSIC_SANITIZER
+	assert_int_equal(try_call(ROLE_KEYS, ROLE_KEYS, SYS_mmap, 0, 4096,
+			     PROT_READ | PROT_EXEC),
+	    SIGSYS);
+	assert_int_equal(
+	    try_call(ROLE_ZYGOTE, ROLE_WORKER, SYS_prctl, PR_SET_NAME, 0, 0),
+	    SIGSYS);
+#endif
+	assert_int_equal(
+	    try_call(ROLE_ZYGOTE, ROLE_WORKER, SYS_clone, 0, 0, 0), SIGSYS);
+	assert_int_equal(
+	    try_call(ROLE_ZYGOTE, ROLE_WORKER, SYS_sendmsg, 4, 0, 0), SIGSYS);
+	assert_int_equal(try_call(ROLE_ZYGOTE, ROLE_WORKER, SYS_seccomp,
+			     SECCOMP_SET_MODE_STRICT, 0, 0),
+	    SIGSYS);
+	assert_int_equal(
+	    try_call(ROLE_WORKER, ROLE_WORKER, SYS_write, -1, 0, 0), 0);
+}
+
+static void
+test_other_architecture(void **state)
+{
+#ifdef __x86_64__
+	static struct sandbox_program program;
+	struct sock_fprog prog;
+	pid_t pid;
+	int status;
+
+	assert_int_equal(
+	    sandbox_compile(ROLE_WORKER, ROLE_WORKER, false, &program), 0);
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0) {
+		prog.len = program.count;
+		prog.filter = program.code;
+		prctl(PR_SET_DUMPABLE, 0);
+		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ==
+		    -1)
+			_exit(99);
+		/* write(2) of i386, through its own entry. */
+		__asm__ volatile("int $0x80"
+				 :
+				 : "a"(4), "b"(-1), "c"(0), "d"(0)
+				 : "memory");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	/* A kernel without that entry has no such instruction either. */
+	assert_true(WTERMSIG(status) == SIGSYS || WTERMSIG(status) == SIGSEGV);
+#else
+	print_message("only x86_64 has a second entry to try\n");
+	skip();
+#endif
+}
+
+static void
+test_product_has_no_sanitizer_rows(void **state)
+{
+#ifdef FLEXMUSIC_SANITIZER
+	print_message("this is a build with sanitizers\n");
+	skip();
+#else
+	/* openat stands in the sanitizers' rows alone. */
+	assert_true(rows(ROLE_WORKER, SANDBOX_SANITIZER) > 0);
+	assert_int_equal(
+	    try_call(ROLE_WORKER, ROLE_WORKER, SYS_openat, -1, 0, 0), SIGSYS);
+	assert_int_equal(
+	    try_call(ROLE_KEYS, ROLE_KEYS, SYS_openat, -1, 0, 0), SIGSYS);
+#endif
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_worker_is_small),
+		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_all_numbers),
+		cmocka_unit_test(test_arguments),
+		cmocka_unit_test(test_other_architecture),
+		cmocka_unit_test(test_product_has_no_sanitizer_rows),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
