@@ -165,55 +165,57 @@ def measure_rounds(report, servers, sshd, tools):
         other, own = statistics.median(scans), costs["static"]["server"]
         report.judge("the same, beside a key exchange of sshd", us(own),
                      us(other), own / other, "at most", SSHD_MAX)
-    return limit, costs
+    return costs
+
+
+def report_memory(report, server):
+    """What the server and the kernel have more of with idle sessions."""
+    what = "memory of an idle session"
+    try:
+        before = server.memory()
+        with server.idle_sessions(IDLE_SESSIONS):
+            after = server.memory()
+    except Unable as e:
+        report.skipped(what, e)
+        return
+    grown = {key: (after[key] - before[key]) / IDLE_SESSIONS for key in after}
+    kib = sum(grown.values())
+    report.judge(what, "%.0f KiB" % kib, "%d KiB" % MEMORY_MAX,
+                 kib / MEMORY_MAX, "at most", 1)
+    for key, name in (("pss", "PSS, all the server's processes together"),
+                      ("tables", "page tables"), ("stacks", "kernel stacks"),
+                      ("slab", "kernel objects, the client's too")):
+        report.row("  " + name, "%.0f KiB" % grown[key])
+
+
+def report_beside_idle(report, server):
+    """What idle sessions cost the others: with and without, in turn."""
+    without, beside = [], []
+    for _ in range(IDLE_TURNS):
+        for _ in range(IDLE_ROUNDS):
+            without.append(server.handshakes(HANDSHAKES)["server"])
+        with server.idle_sessions(IDLE_SESSIONS):
+            for _ in range(IDLE_ROUNDS):
+                beside.append(server.handshakes(HANDSHAKES, IDLE_SESSIONS)
+                              ["server"])
+    cost, free = statistics.median(beside), statistics.median(without)
+    report.judge("server CPU beside %d idle sessions" % IDLE_SESSIONS,
+                 us(cost), us(free), cost / free, "at most", IDLE_MAX)
 
 
 def measure_idle(report, build, tools):
-    """Idle sessions: their memory, and what they cost the others."""
-    memory = "memory of an idle session"
-    handshake = "CPU of a handshake beside %d idle sessions" % IDLE_SESSIONS
+    """Many idle sessions: their memory, and what they cost the others."""
+    what = "%d idle sessions" % IDLE_SESSIONS
     if not raise_descriptors(DESCRIPTORS):
-        why = "it needs %d descriptors (ulimit -Hn)" % DESCRIPTORS
-        report.skipped(memory, why)
-        report.skipped(handshake, why)
+        report.skipped(what, "they need %d descriptors (ulimit -Hn)" %
+                       DESCRIPTORS)
         return
-    without, beside, grown = [], [], None
     try:
         with Server(build, tools, IDLE_CONNECTIONS) as server:
-            for _ in range(IDLE_TURNS):
-                without += [server.handshakes(HANDSHAKES)
-                            for _ in range(IDLE_ROUNDS)]
-                why = None
-                with contextlib.suppress(Unable):
-                    before = server.memory()
-                with server.idle_sessions(IDLE_SESSIONS):
-                    if grown is None:
-                        try:
-                            after = server.memory()
-                            grown = {k: (after[k] - before[k]) / IDLE_SESSIONS
-                                     for k in after}
-                        except Unable as e:
-                            why = str(e)
-                    beside += [server.handshakes(HANDSHAKES, IDLE_SESSIONS)
-                               for _ in range(IDLE_ROUNDS)]
+            report_memory(report, server)
+            report_beside_idle(report, server)
     except Broken as e:
-        report.broken("%d idle sessions" % IDLE_SESSIONS, e)
-        return
-    if grown is None:
-        report.skipped(memory, why)
-    else:
-        kib = sum(grown.values())
-        report.judge(memory, "%.0f KiB" % kib, "%d KiB" % MEMORY_MAX,
-                     kib / MEMORY_MAX, "at most", 1)
-        for key, what in (("pss", "PSS of all the server's processes"),
-                          ("tables", "page tables"),
-                          ("stacks", "kernel stacks"),
-                          ("slab", "kernel objects, the client's too")):
-            report.row("  " + what, "%.0f KiB" % grown[key])
-    cost, free = (statistics.median(row["server"] for row in rows)
-                  for rows in (beside, without))
-    report.judge(handshake, us(cost), us(free), cost / free, "at most",
-                 IDLE_MAX)
+        report.broken(what, e)
 
 
 def heading(server):
@@ -247,7 +249,7 @@ def bench(build, quick):
                 no_sshd = e
         heading(servers["static"])
         report = Report()
-        _, costs = measure_rounds(report, servers, sshd, tools)
+        costs = measure_rounds(report, servers, sshd, tools)
         if no_sshd:
             report.skipped("the same, beside a key exchange of sshd", no_sshd)
         if not quick:

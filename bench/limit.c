@@ -6,14 +6,14 @@
  * alone.
  *
  * usage: limit empty_fork prime exponentiations forks
- * Prints the CPU time of one exponentiation (2048 bits and what else the
- * prime, in hex, has; exponent of 256 bits) and of one empty fork, which the
- * program `empty_fork` measures, while every other processor is kept busy.
+ * Prints the CPU time, in microseconds, of one exponentiation modulo the
+ * prime (in hex; the exponent has 256 bits) and of one empty fork (the
+ * program `empty_fork` measures it).  Every other processor is kept busy
+ * meanwhile, as it is under load: that makes a fork dearer.
  */
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -70,14 +70,14 @@ limit_keep_busy(int cpu)
 		__asm__ volatile("pause");
 }
 
-/* One exponentiation, as prepared as it can be. */
+/* One exponentiation, with all prepared that can be. */
 static double
 limit_exponentiation(const char *prime, long count)
 {
 	BN_CTX *ctx = BN_CTX_new();
 	BN_MONT_CTX *mont = BN_MONT_CTX_new();
 	BIGNUM *p = NULL, *x = BN_new(), *y = BN_new(), *r = BN_new();
-	double before;
+	double start, us;
 	long i;
 
 	if (ctx == NULL || mont == NULL || x == NULL || y == NULL ||
@@ -90,18 +90,18 @@ limit_exponentiation(const char *prime, long count)
 		exit(1);
 	}
 	BN_set_flags(x, BN_FLG_CONSTTIME);
-	before = limit_now_us();
+	start = limit_now_us();
 	for (i = 0; i < count; i++)
 		if (!BN_mod_exp_mont_consttime(r, y, x, p, ctx, mont))
 			limit_fail("BN_mod_exp_mont_consttime");
-	before = (limit_now_us() - before) / (double)count;
+	us = (limit_now_us() - start) / (double)count;
 	BN_free(r);
 	BN_free(y);
 	BN_free(x);
 	BN_free(p);
 	BN_MONT_CTX_free(mont);
 	BN_CTX_free(ctx);
-	return before;
+	return us;
 }
 
 /* The empty fork's program prints its figure itself. */

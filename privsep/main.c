@@ -37,7 +37,8 @@ main(int argc, char **argv, char **envp)
 		role = role_by_name(argv[1]);
 		if (role != ROLE_COUNT && role != ROLE_MASTER &&
 		    role_helper_prepare[role] != NULL && main_has_channel())
-			return helper_run(role);
+			return helper_run(role, argv[0],
+			    (size_t)(argv[2] + strlen(argv[2]) - argv[0]));
 	}
 	if (role_master_entry != NULL)
 		return role_master_entry(argc, argv);

@@ -74,7 +74,7 @@ start_self_test(struct helper *h)
 }
 
 int
-helper_run(enum role_id role)
+helper_run(enum role_id role, char *title, size_t title_len)
 {
 	static struct helper h;
 	static union message_any m;
@@ -88,6 +88,8 @@ helper_run(enum role_id role)
 
 	h.channel = HELPER_CHANNEL;
 	h.role = role;
+	h.title = title;
+	h.title_len = title_len;
 	if (sandbox_prepare(HELPER_CHANNEL, &step) == -1)
 		start_fail(step);
 	strlcpy(name, "fm-", sizeof(name));

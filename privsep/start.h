@@ -22,13 +22,17 @@ struct helper {
 	enum role_id role;
 	void *state; /* of the role: set by its prepare function */
 	struct message_start start;
+	/* Where ps(1) reads the process's title: the memory of argv. */
+	char *title;
+	size_t title_len;
 };
 
 /*
  * The life of a helper, to its exit status: start message, sandbox, role.
- * Never returns to a caller that has anything else to do.
+ * Never returns to a caller that has anything else to do.  `title` is the
+ * memory of argv, title_len bytes.
  */
-int helper_run(enum role_id role);
+int helper_run(enum role_id role, char *title, size_t title_len);
 
 /* Identifies the program's build: a hash of its sources. */
 extern const uint8_t build_id[BUILD_ID_LEN];

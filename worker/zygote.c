@@ -18,6 +18,7 @@
 #include <link.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #include "worker/worker.h"
 
 #define ZYGOTE_STACK (16 * WORKER_PAGE - ZYGOTE_HOT)
+#define ZYGOTE_TITLE 128 /* bytes of a worker's title */
 #define ZYGOTE_HOT   2560 /* of the page where the stack begins */
 
 /*
@@ -42,6 +44,10 @@ struct zygote {
 	int fds[MESSAGE_FDS_MAX]; /* of the connection under way */
 	const struct message_start *start;
 	struct channel channel;
+	char *title_area; /* ps(1) reads it */
+	size_t title_max;
+	size_t title_len;
+	char title[ZYGOTE_TITLE]; /* of the worker that is forked next */
 	union {
 		union message_any any;
 		struct {
@@ -90,14 +96,31 @@ zygote_child(void *arg)
 	if (sandbox_enter_worker(
 		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
 		_exit(1);
-	setproctitle("worker [session %llu] %s", (unsigned long long)m->session,
-	    m->peer);
+	memcpy(z->title_area, z->title, z->title_len);
 	w->client = z->fds[0];
 	w->master = z->fds[1];
 	w->keys = z->fds[2];
 	w->spawn = m;
 	w->raw = z->message.hot.raw;
 	worker_run(w);
+}
+
+/*
+ * The worker's title, made here: formatting touches a dozen pages, which are
+ * at hand in the zygote and would be faults in each worker.  Like that of
+ * setproctitle(3), which made room for it, it fills what the title before it
+ * used.
+ */
+static void
+zygote_make_title(struct zygote *z, const struct message_spawn *m)
+{
+	int n;
+
+	memset(z->title, 0, z->title_max);
+	n = snprintf(z->title, z->title_max,
+	    "flexmusicd: worker [session %llu] %s",
+	    (unsigned long long)m->session, m->peer);
+	z->title_len = n > 0 ? z->title_max : 0;
 }
 
 static bool
@@ -110,6 +133,7 @@ zygote_spawn(void *arg, const union message_any *any, int *fds)
 	int i;
 
 	memcpy(z->fds, fds, sizeof(z->fds));
+	zygote_make_title(z, &any->message_spawn);
 	pid = clone(zygote_child, z->stack + sizeof(z->stack),
 	    CLONE_PARENT | CLONE_PIDFD, z, &z->pidfd);
 	if (pid == -1) {
@@ -213,6 +237,9 @@ zygote_prepare(struct helper *h)
 	zygote.start = &h->start;
 	channel_init(&zygote.channel, h->channel, zygote_rules, 1, &zygote);
 	zygote.channel.wait = true;
+	zygote.title_area = h->title;
+	zygote.title_max =
+	    h->title_len < ZYGOTE_TITLE ? h->title_len : ZYGOTE_TITLE;
 	h->state = &zygote;
 }
 
