@@ -79,7 +79,7 @@ endif
 Q = $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-4s %s\n' '$(1)' '$(2)')
 
-.PHONY: all check demo run bench install uninstall clean help format fuzz deps
+.PHONY: print-flags all check demo run bench install uninstall clean help format fuzz deps
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS)
@@ -162,6 +162,10 @@ uninstall:
 	for page in $(MAN); do rm -f \
 	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
 	rm -rf $(DESTDIR)$(DOCDIR)
+
+# For the tests: with which flags the second compiler is to look.
+print-flags:
+	@echo $(filter-out -MMD -MP,$(CPPFLAGS_ALL) $(CFLAGS_ALL))
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

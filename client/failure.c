@@ -9,13 +9,13 @@
 #include "client/failure.h"
 
 enum client_exit
-failure_set(struct failure *f, enum client_exit exit, const char *todo,
+failure_set(struct failure *f, enum client_exit exit, const char *remedy,
     const char *fmt, ...)
 {
 	va_list ap;
 
 	f->exit = exit;
-	f->todo = todo;
+	f->remedy = remedy;
 	va_start(ap, fmt);
 	vsnprintf(f->what, sizeof(f->what), fmt, ap);
 	va_end(ap);

@@ -23,7 +23,7 @@ enum client_exit {
 struct failure {
 	enum client_exit exit;
 	char what[1024]; /* a sentence without its full stop */
-	const char *todo; /* what the user can do; NULL: nothing to add */
+	const char *remedy; /* what the user can do; NULL: nothing to add */
 };
 
 /*
@@ -31,7 +31,7 @@ struct failure {
  * statement.  Text from the network must have gone through escape_text.
  */
 enum client_exit
-failure_set(struct failure *f, enum client_exit exit, const char *todo,
+failure_set(struct failure *f, enum client_exit exit, const char *remedy,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

@@ -11,19 +11,19 @@
 #include "fmltp/kex.h"
 #include "fmltp/status.h"
 
-static const char todo_report[] =
+static const char remedy_report[] =
     "something between you and the server may have changed the packet, or "
     "the server is broken: tell its administrator";
 
-static const char todo_newer[] = "a newer client is needed for this server";
-static const char todo_older[] =
+static const char remedy_newer[] = "a newer client is needed for this server";
+static const char remedy_older[] =
     "an older client is needed for this server, or a newer server";
-static const char todo_host[] =
+static const char remedy_host[] =
     "check that host and port are a FlexMusic server's";
-static const char todo_later[] =
+static const char remedy_later[] =
     "the server may be full, may penalise this address, or may not take this "
     "client's version: try again later, or ask for its log";
-static const char todo_log[] =
+static const char remedy_log[] =
     "the server refused something: its log has the reason";
 
 static void
@@ -41,18 +41,18 @@ static enum client_exit
 handshake_fail(
     struct failure *f, int number, const char *name, enum fmltp_error e)
 {
-	const char *todo = todo_report;
+	const char *remedy = remedy_report;
 
 	switch (e) {
 	case FMLTP_CLOSED:
 	case FMLTP_RESET:
 		if (number == HANDSHAKE_SERVER_VEX_INIT)
-			todo = todo_host;
+			remedy = remedy_host;
 		else if (number <= HANDSHAKE_SERVER_KEX_INIT)
-			todo = todo_later;
+			remedy = remedy_later;
 		else
-			todo = todo_log;
-		return failure_set(f, CLIENT_HANDSHAKE, todo,
+			remedy = remedy_log;
+		return failure_set(f, CLIENT_HANDSHAKE, remedy,
 		    "the server closed the connection where packet %d (%s) was "
 		    "due",
 		    number, name);
@@ -73,13 +73,14 @@ handshake_fail(
 		    "no memory or no random numbers for packet %d (%s)", number,
 		    name);
 	case FMLTP_TOKEN_MAC:
-		todo = "the two sides have different keys: somebody is between "
-		       "you and the server, or one of the two is broken";
+		remedy =
+		    "the two sides have different keys: somebody is between "
+		    "you and the server, or one of the two is broken";
 		break;
 	default:
 		break;
 	}
-	return failure_set(f, CLIENT_HANDSHAKE, todo,
+	return failure_set(f, CLIENT_HANDSHAKE, remedy,
 	    "packet %d (%s) breaks the protocol: %s", number, name,
 	    fmltp_error_text(e));
 }
@@ -161,7 +162,7 @@ handshake_client_vex_reply(
 	h->status = version_compare(s, &h->signature);
 	if (h->status == 0)
 		return failure_set(f, CLIENT_INCOMPATIBLE,
-		    s->class > h->signature.class ? todo_newer : todo_older,
+		    s->class > h->signature.class ? remedy_newer : remedy_older,
 		    "incompatible versions: the server has class %u (%u.%u.%u),"
 		    " this client %u (%u.%u.%u)",
 		    s->class, s->class, s->stepping, s->substepping,
@@ -217,7 +218,7 @@ handshake_time_check(bool check(const struct dh_params *),
 static enum client_exit
 handshake_not_prime(struct failure *f)
 {
-	return failure_set(f, CLIENT_HANDSHAKE, todo_report,
+	return failure_set(f, CLIENT_HANDSHAKE, remedy_report,
 	    "packet 3 (SERVER_KEX_INIT) breaks the protocol: p is not a safe "
 	    "prime");
 }
@@ -401,13 +402,13 @@ handshake_server_kex_final(
 	if (!status_is_ready(code) ||
 	    (!h->authentication && !handshake_final_is(ch, plain))) {
 		escape_text(shown, sizeof(shown), ch->plain, ch->plain_len);
-		return failure_set(f, CLIENT_HANDSHAKE, todo_report,
+		return failure_set(f, CLIENT_HANDSHAKE, remedy_report,
 		    "packet 7 (SERVER_KEX_FINAL) is not the one that the "
 		    "protocol has: \"%s\"",
 		    shown);
 	}
 	if (code != h->status)
-		return failure_set(f, CLIENT_HANDSHAKE, todo_report,
+		return failure_set(f, CLIENT_HANDSHAKE, remedy_report,
 		    "packet 7 (SERVER_KEX_FINAL) has the status %d, but the "
 		    "two version lines make it %d",
 		    code, h->status);

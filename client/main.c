@@ -259,7 +259,7 @@ main(int argc, char **argv)
 	if (result == CLIENT_OK)
 		return CLIENT_OK;
 	fprintf(stderr, "flexmusic: %s\n", failure.what);
-	if (failure.todo != NULL)
-		fprintf(stderr, "flexmusic: %s\n", failure.todo);
+	if (failure.remedy != NULL)
+		fprintf(stderr, "flexmusic: %s\n", failure.remedy);
 	return (int)result;
 }

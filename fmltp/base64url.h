@@ -24,14 +24,14 @@ int base64_value(enum base64_alphabet a, uint8_t c);
  * Appends the encoding of `len` bytes, with padding, to `out`.  The bytes may
  * lie where the encoding will end: the last `len` of its place.
  */
-void base64_put(struct buf *out, enum base64_alphabet a, const uint8_t *in,
-    size_t len);
+void base64_put(
+    struct buf *out, enum base64_alphabet a, const uint8_t *in, size_t len);
 /*
  * Appends the bytes that `len` characters stand for to `out`; false, with
  * `out` undefined, where they are not canonical (a character outside the
  * alphabet, a length not a multiple of 4, wrong padding, unused bits set).
  */
-bool base64_get(struct buf *out, enum base64_alphabet a, const uint8_t *in,
-    size_t len);
+bool base64_get(
+    struct buf *out, enum base64_alphabet a, const uint8_t *in, size_t len);
 
 #endif

@@ -33,8 +33,8 @@ struct crypto_aes {
 void crypto_hmac_init(struct crypto_hmac *h, const uint8_t *key, size_t len);
 void crypto_hmac_update(struct crypto_hmac *h, const void *in, size_t len);
 /* The MAC of all that was hashed; `h` itself stays as it is, to go on. */
-void crypto_hmac_peek(const struct crypto_hmac *h,
-    uint8_t mac[CRYPTO_SHA256_LEN]);
+void
+crypto_hmac_peek(const struct crypto_hmac *h, uint8_t mac[CRYPTO_SHA256_LEN]);
 /* Keys `a` with 16 bytes. */
 void crypto_aes_init(struct crypto_aes *a, const uint8_t key[16]);
 /* CBC over `len` bytes, a multiple of 16, in place or not. */
@@ -43,8 +43,8 @@ void crypto_aes_cbc_encrypt(const struct crypto_aes *a, const uint8_t iv[16],
 void crypto_aes_cbc_decrypt(const struct crypto_aes *a, const uint8_t iv[16],
     const uint8_t *in, uint8_t *out, size_t len);
 /* SHA-256 (FIPS 180-4) of `len` bytes. */
-void crypto_sha256(const void *in, size_t len,
-    uint8_t digest[CRYPTO_SHA256_LEN]);
+void
+crypto_sha256(const void *in, size_t len, uint8_t digest[CRYPTO_SHA256_LEN]);
 /* True if equal, in a time that depends on `len` alone. */
 bool crypto_equal(const void *a, const void *b, size_t len);
 

@@ -53,20 +53,19 @@ void dh_params_put_pem(struct buf *b, const struct dh_params *params);
  * list, highest bit set and p = 23 mod 24 (else FMLTP_DH_SIZE / _DH_WEAK /
  * _DER / _PEM_*).  Primality is the caller's to test.
  */
-enum fmltp_error dh_params_parse_pem(const uint8_t *in, size_t len,
-    struct dh_params *out, size_t *taken);
+enum fmltp_error dh_params_parse_pem(
+    const uint8_t *in, size_t len, struct dh_params *out, size_t *taken);
 
 /* SHA-256 of the parameters' DER: the fingerprint that the log shows. */
-void dh_params_fingerprint(const struct dh_params *params,
-    uint8_t digest[32]);
+void dh_params_fingerprint(const struct dh_params *params, uint8_t digest[32]);
 
 /*
  * Appends packet 5 (and a client's packet 4): SubjectPublicKeyInfo with
  * dhKeyAgreement for `params`, base 2, and the public value `y` of
  * params->len bytes, in PEM, 64 columns, LF ends, LF after END.
  */
-void dh_public_put_pem(struct buf *b, const struct dh_params *params,
-    const uint8_t *y);
+void dh_public_put_pem(
+    struct buf *b, const struct dh_params *params, const uint8_t *y);
 
 /*
  * Parses packet 4 (the client uses it for packet 5) from the `len` bytes

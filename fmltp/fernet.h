@@ -23,7 +23,8 @@
 #define FERNET_MAC_LEN	32
 #define FERNET_HEAD_LEN 25 /* version, time, IV */
 /* Raw bytes of a token for `n` bytes of plaintext, and its characters. */
-#define FERNET_RAW_LEN(n)   (FERNET_HEAD_LEN + ((n) / 16 + 1) * 16 + FERNET_MAC_LEN)
+#define FERNET_RAW_LEN(n) \
+	(FERNET_HEAD_LEN + ((n) / 16 + 1) * 16 + FERNET_MAC_LEN)
 #define FERNET_TOKEN_LEN(n) ((FERNET_RAW_LEN(n) + 2) / 3 * 4)
 #define FERNET_TOKEN_MIN    FERNET_TOKEN_LEN(0) /* 100: one block */
 

@@ -32,8 +32,8 @@ void kex_group_free(struct kex_group *g);
  */
 struct kex_pair *kex_pair_new(struct kex_group *g);
 /* The same with a given exponent, for known answers: self-test and tests. */
-struct kex_pair *kex_pair_from(struct kex_group *g, const uint8_t *x,
-    size_t x_len);
+struct kex_pair *
+kex_pair_from(struct kex_group *g, const uint8_t *x, size_t x_len);
 void kex_pair_free(struct kex_pair *pair);
 /* Writes the public value, at p's length. */
 void kex_pair_public(const struct kex_pair *pair, uint8_t *y);
@@ -43,8 +43,8 @@ void kex_pair_public(const struct kex_pair *pair, uint8_t *y);
  * length).  FMLTP_OK; FMLTP_DH_RANGE where y is outside 2..p-2;
  * FMLTP_INTERNAL.  The shared secret is wiped.
  */
-enum fmltp_error kex_derive(const struct kex_pair *pair, const uint8_t *y,
-    uint8_t key[FERNET_KEY_LEN]);
+enum fmltp_error kex_derive(
+    const struct kex_pair *pair, const uint8_t *y, uint8_t key[FERNET_KEY_LEN]);
 
 /*
  * True if p is prime and (p-1)/2 is prime: OpenSSL's own tests at its own

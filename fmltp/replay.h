@@ -36,7 +36,7 @@ struct replay {
  * Takes the token with the time `when` and MAC `mac`: FMLTP_OK and
  * remembered, or FMLTP_REPLAY_OLD, FMLTP_REPLAY_SEEN and nothing changed.
  */
-enum fmltp_error replay_take(struct replay *r, uint64_t when,
-    const uint8_t mac[32]);
+enum fmltp_error
+replay_take(struct replay *r, uint64_t when, const uint8_t mac[32]);
 
 #endif

@@ -42,8 +42,8 @@ void secure_wipe(struct secure *s);
  * `*plain_len` bytes are in `plain` (room for token_max / 4 * 3 bytes; it may
  * be `raw` + FERNET_HEAD_LEN: then the plaintext takes the ciphertext's place).
  */
-enum fmltp_error secure_receive(struct secure *s, const uint8_t *in,
-    size_t len, size_t *taken, uint8_t *plain, size_t *plain_len);
+enum fmltp_error secure_receive(struct secure *s, const uint8_t *in, size_t len,
+    size_t *taken, uint8_t *plain, size_t *plain_len);
 
 /* Appends token and CR LF for a packet to `out`. */
 void secure_send(const struct secure *s, uint64_t now,
@@ -54,7 +54,7 @@ void secure_send(const struct secure *s, uint64_t now,
  * True if packet 6 (`len` bytes) is packet 1's text; blanks and line ends at
  * either end of the packet do not count; compared in constant time.
  */
-bool secure_challenge_matches(const uint8_t *packet, size_t len,
-    const uint8_t *text, size_t text_len);
+bool secure_challenge_matches(
+    const uint8_t *packet, size_t len, const uint8_t *text, size_t text_len);
 
 #endif

@@ -13,15 +13,15 @@
 
 #include "fmltp/error.h"
 
-#define STATUS_READY		    100 /* to 122: see version_compare */
-#define STATUS_OK		    200
-#define STATUS_INVALID		    400
-#define STATUS_TOO_MANY_ARGUMENTS   410
-#define STATUS_TOO_FEW_ARGUMENTS    411
-#define STATUS_COMMAND_ERROR	    420
+#define STATUS_READY		  100 /* to 122: see version_compare */
+#define STATUS_OK		  200
+#define STATUS_INVALID		  400
+#define STATUS_TOO_MANY_ARGUMENTS 410
+#define STATUS_TOO_FEW_ARGUMENTS  411
+#define STATUS_COMMAND_ERROR	  420
 
-#define COMMAND_LINE_MAX    4096 /* bytes of a client's packet */
-#define COMMAND_ANSWER_MAX  703 /* bytes of an answer: its token fits 1024 */
+#define COMMAND_LINE_MAX   4096 /* bytes of a client's packet */
+#define COMMAND_ANSWER_MAX 703 /* bytes of an answer: its token fits 1024 */
 
 /* True if the packet begins with three digits and a blank. */
 bool status_begins(const uint8_t *packet, size_t len);

@@ -46,8 +46,8 @@ enum version_scan {
  * `*taken` is `len`.  BARE is only returned if version_parse accepts the
  * text.  A line of 255 bytes without its end is LONG.
  */
-enum version_scan version_scan(const uint8_t *in, size_t len, size_t *text_len,
-    size_t *taken);
+enum version_scan
+version_scan(const uint8_t *in, size_t len, size_t *text_len, size_t *taken);
 
 /*
  * Parses a line without its end.  Returns FMLTP_OK and fills `out`, or one
@@ -56,12 +56,12 @@ enum version_scan version_scan(const uint8_t *in, size_t len, size_t *text_len,
  * before everything else but the length, so that a port scanner's request is
  * told from a broken client.
  */
-enum fmltp_error version_parse(const uint8_t *in, size_t len,
-    struct version_line *out);
+enum fmltp_error
+version_parse(const uint8_t *in, size_t len, struct version_line *out);
 
 /* Parses "x.y.z" alone, len bytes; false if it is not three numbers. */
-bool version_parse_signature(const uint8_t *in, size_t len,
-    struct version_signature *out);
+bool version_parse_signature(
+    const uint8_t *in, size_t len, struct version_signature *out);
 
 /* Appends `name,x.y.z` without a line end to `b`. */
 void version_put(struct buf *b, const struct version_line *v);

@@ -31,11 +31,16 @@
 
 /* The calls that the log makes, counted on their way to the kernel. */
 static unsigned sends, connects;
+static int send_error; /* 0: send works */
 
 ssize_t
 send(int fd, const void *bytes, size_t len, int flags)
 {
 	sends++;
+	if (send_error != 0) {
+		errno = send_error;
+		return -1;
+	}
 	return syscall(SYS_sendto, fd, bytes, len, flags, NULL, 0);
 }
 
@@ -106,6 +111,7 @@ setup(void **state)
 	static struct place place;
 
 	memset(&place, 0, sizeof place);
+	send_error = 0;
 	place.fd = -1;
 	strlcpy(place.dir, "/tmp/test_log.XXXXXX", sizeof place.dir);
 	if (mkdtemp(place.dir) == NULL)
@@ -390,6 +396,26 @@ test_log_receiver_slow(void **state)
 	log_event(p->log, LOG_INFO, "after", "a=1");
 	run(p, 20);
 	assert_receives(p, "event=after a=1");
+}
+
+/* Memory is short: the socket can be written, says poll, and can't. */
+static void
+test_log_wakes_up_in_vain(void **state)
+{
+	struct place *p = *state;
+	const long long begin = now_ms();
+
+	send_error = ENOBUFS;
+	sends = 0;
+	log_event(p->log, LOG_INFO, "x", "a=1");
+	run(p, 500);
+	assert_in_range(sends, 1, 4);
+	send_error = 0;
+	while (receive(p) == NULL) {
+		assert_true(now_ms() - begin < 10000);
+		run(p, 20);
+	}
+	assert_non_null(strstr(p->line, "event=x a=1"));
 }
 
 /* The line that tells of a gap stands in the gap, not at the end. */
@@ -903,6 +929,7 @@ main(void)
 		    test_log_receiver_absent_single_line, setup, teardown),
 		WITH_RECEIVER(test_log_receiver_restarted),
 		WITH_RECEIVER(test_log_receiver_slow),
+		WITH_RECEIVER(test_log_wakes_up_in_vain),
 		WITH_RECEIVER(test_log_gap_in_the_middle),
 		WITH_RECEIVER(test_log_peer_limit),
 		WITH_RECEIVER(test_log_peer_limit_steady),
