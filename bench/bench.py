@@ -116,8 +116,8 @@ def report_cost(report, limit, cost):
                  "%.0f" % cost["rate"], "%.0f" % cost["allowed"],
                  cost["busy"], "at least", BUSY_MIN)
     if cost["others"] > OTHERS_MENTIONED:
-        report.line("  (other programs had %.0f %% of the processors, and the "
-                    "limit is that much lower)" % (100 * cost["others"]))
+        report.line("  (limit: less %.0f %% of the processors, which other "
+                    "programs had)" % (100 * cost["others"]))
 
 
 def report_processes(report, name, cost, server):
@@ -272,11 +272,11 @@ def main():
     parser.add_argument("--quick", action="store_true",
                         help="only the cost of a handshake: 15 s")
     args = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
         return 0 if bench(os.path.abspath(args.build), args.quick) else 1
-    except (Broken, Unable) as e:
+    except (Broken, Unable, OSError) as e:
         print("bench: %s" % e, file=sys.stderr)
         return 2
 

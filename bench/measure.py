@@ -21,7 +21,12 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 
-import harness  # noqa: E402  pylint: disable=wrong-import-position
+try:
+    import harness  # noqa: E402  pylint: disable=wrong-import-position
+except ImportError as e:
+    print("bench: %s: apt-get install python3-cryptography" % e,
+          file=sys.stderr)
+    sys.exit(2)
 
 ROOT = os.getuid() == 0
 # Numbers that no account of a usual system has; nothing is created.

@@ -416,12 +416,15 @@ master_apply(struct master *m, struct config *next)
 	bool fresh_zygote = old->max_connections != next->max_connections;
 	char why[256];
 
-	if (!master_check_descriptors(m, next, why, sizeof(why)) ||
-	    !listener_prepare(m, next, why, sizeof(why))) {
+	if (!config_keep_restart_keys(next, old, master_report, m))
+		snprintf(why, sizeof(why), "no memory for a configuration");
+	else if (master_check_descriptors(m, next, why, sizeof(why)) &&
+	    listener_prepare(m, next, why, sizeof(why)))
+		why[0] = '\0';
+	if (why[0] != '\0') {
 		master_report(m, CONFIG_ERROR, why);
 		return false;
 	}
-	config_keep_restart_keys(next, old, master_report, m);
 	m->config = next;
 	listener_commit(m);
 	log_set_facility(m->log, next->syslog_facility);

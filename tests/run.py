@@ -94,17 +94,23 @@ def run_unit(program, env):
     outcome = Outcome(os.path.basename(program))
     status, text, outcome.seconds = run(
         [os.path.abspath(program)], dict(env, CMOCKA_MESSAGE_OUTPUT="TAP"))
+    said = ""
     for line in text.splitlines():
-        m = re.match(r"(not )?ok\b(?: \d+)?(?:\s*-\s*(.*))?", line)
+        m = re.match(r"(not )?ok\b", line)
         if m is None:
+            if not line.startswith("#"):
+                said = re.sub(r"^skipped: ", "", line)
             continue
-        if re.search(r"#\s*skip", line, re.IGNORECASE):
+        skip = re.search(r"#\s*skip\S*\s*(.*)", line, re.IGNORECASE)
+        if skip:
             outcome.skipped += 1
-            outcome.reasons.append(m.group(2) or "no reason given")
+            outcome.reasons.append("%s: %s" % (
+                skip.group(1), said or "no reason given"))
         elif m.group(1):
             outcome.failed += 1
         else:
             outcome.passed += 1
+        said = ""
     planned = sum(int(n) for n in re.findall(r"(?m)^1\.\.(\d+)$", text))
     done = outcome.passed + outcome.failed + outcome.skipped
     if status != 0 and outcome.failed == 0:

@@ -175,6 +175,7 @@ zygote_leave_rseq(void)
 #endif
 }
 
+#ifndef FLEXMUSIC_SANITIZER
 /* Makes the first page of a segment this process's own copy, and maps all. */
 static void
 zygote_own_segment(int mem, uintptr_t begin, uintptr_t end)
@@ -216,15 +217,20 @@ zygote_own_object(struct dl_phdr_info *info, size_t size, void *arg)
 static void
 zygote_own_program(void)
 {
-#ifndef FLEXMUSIC_SANITIZER
 	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
 	if (mem == -1)
 		return;
 	dl_iterate_phdr(zygote_own_object, &mem);
 	close(mem);
-#endif
 }
+#else
+/* The sanitizers' runtimes have their own idea of memory. */
+static void
+zygote_own_program(void)
+{
+}
+#endif
 
 void
 zygote_prepare(struct helper *h)
