@@ -136,6 +136,7 @@ struct session {
 	bool has_end;
 	bool attack; /* it broke a rule */
 	bool flood;
+	bool killed; /* by the master, since its time was up */
 	const char *ended_by_master; /* reason, or NULL */
 	uint64_t begin_ms;
 	uint64_t established_ms;

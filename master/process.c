@@ -433,13 +433,25 @@ static const struct channel_rule process_test_rules[] = {
 	{ MESSAGE_SPAWNED, CHANNEL_ANY_STATE, true, process_test_forked },
 };
 
+/* Waits for a message of the self-test; signals that come are for later. */
+static bool
+process_test_wait(int channel)
+{
+	struct pollfd p = { channel, POLLIN, 0 };
+	int n;
+
+	do
+		n = poll(&p, 1, PROCESS_SELF_TEST_MS);
+	while (n == -1 && errno == EINTR);
+	return n == 1;
+}
+
 bool
 process_self_test(struct master *m, enum role_id role)
 {
 	static union message_any message;
 	struct process_test t = { m, role, false, false };
 	struct channel c;
-	struct pollfd p;
 	pid_t pid;
 	siginfo_t info;
 	int pidfd, channel;
@@ -451,10 +463,8 @@ process_self_test(struct master *m, enum role_id role)
 	}
 	channel_init(&c, channel, process_test_rules,
 	    sizeof(process_test_rules) / sizeof(process_test_rules[0]), &t);
-	p.fd = channel;
-	p.events = POLLIN;
 	if (process_send_start(m, channel, role, 0, true))
-		while (!t.done && poll(&p, 1, PROCESS_SELF_TEST_MS) == 1 &&
+		while (!t.done && process_test_wait(channel) &&
 		    channel_receive(&c, &message) == CHANNEL_OK)
 			continue;
 	if (!t.done)

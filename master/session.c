@@ -194,6 +194,7 @@ session_timeout(evutil_socket_t fd, short what, void *arg)
 
 	if (s->ended_by_master == NULL && !s->has_end)
 		s->ended_by_master = "master-timeout";
+	s->killed = true;
 	process_signal(s->pidfd, SIGKILL);
 }
 
@@ -317,7 +318,8 @@ session_died(evutil_socket_t fd, short what, void *arg)
 	session_take_messages(s);
 	if (!process_reap(s->pidfd, &signal_number, &status))
 		return;
-	if (signal_number != 0 && s->ended_by_master == NULL) {
+	if (signal_number != 0 && s->ended_by_master == NULL &&
+	    !(s->killed && signal_number == SIGKILL)) {
 		attack = session_signal_is_attack(signal_number);
 		log_peer_event(m->log, attack ? LOG_ALERT : LOG_WARNING,
 		    "worker-died", session_peer(s),

@@ -17,6 +17,22 @@
 #include "privsep/channel.h"
 #include "privsep/start.h"
 
+#ifdef FLEXMUSIC_SANITIZER
+/*
+ * The environment is empty, so the sanitizer's options are here: a fault is
+ * to end a process as it does in the product, and leaks can't be looked for
+ * by a process that may not trace.
+ */
+const char *__asan_default_options(void);
+
+const char *
+__asan_default_options(void)
+{
+	return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:"
+	       "handle_abort=0:detect_leaks=0";
+}
+#endif
+
 /* Where the one descriptor of the start message goes. */
 struct start_receipt {
 	struct message_start *start;

@@ -14,7 +14,7 @@ include tests/unit/unit.mk
 
 PYTHON := /usr/bin/python3
 TEST_ENV = BUILD=$(B) CC='$(CC)' $(if $(SANITIZE),FLEXMUSIC_SANITIZE=1) \
-	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0)
+	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0:handle_segv=0)
 
 # Packages first, and then a make of its own: what is missing changes the
 # flags that it finds.

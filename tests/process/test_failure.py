@@ -664,5 +664,73 @@ class Logging(FailureCase):
         receiver.wait("session-end", peer=client.peer)
 
 
+class Overdue:
+    """Workers that stand still, to be looked at half a minute later: the
+    master's own time limits come behind those of the workers and of keys,
+    and nothing is to wait for them meanwhile."""
+
+    def __init__(self):
+        self.server = harness.Server(handshake_client_timeout=1)
+        self.server.start()
+        self.clients = {stage: self.server.client()
+                        for stage in ("vex", "quit")}
+        self.workers = {}
+        for stage, client in self.clients.items():
+            if stage == "quit":
+                client.handshake()
+            self.workers[stage] = self.server.worker(client.peer)
+        quitting = self.clients["quit"]
+        quitting.command("QUIT")
+        quitting.rest()
+        for worker in self.workers.values():
+            os.kill(worker.pid, signal.SIGSTOP)
+
+    def end(self):
+        """Stops the server."""
+        for client in self.clients.values():
+            client.close()
+        try:
+            self.server.stop()
+        finally:
+            self.server.remove()
+
+
+OVERDUE = []
+
+
+def setUpModule():
+    """Begins what takes long."""
+    OVERDUE.append(Overdue())
+
+
+def tearDownModule():
+    """Ends it."""
+    OVERDUE.pop().end()
+
+
+class Standstill(FailureCase):
+    """The master ends a worker that outlives its time."""
+
+    def check(self, stage, event, *reasons):
+        overdue = OVERDUE[0]
+        client = overdue.clients[stage]
+        found = overdue.server.log.wait(event, peer=client.peer)
+        self.assertIn(found["reason"], reasons, found.text)
+        worker = overdue.workers[stage]
+        self.assertEqual(harness.left_behind([worker]), [])
+
+    def test_a_handshake(self):
+        self.check("vex", "handshake-failed", "master-timeout")
+        with contextlib.suppress(ConnectionResetError):
+            self.assertEqual(OVERDUE[0].clients["vex"].rest(),
+                             b"FlexMusic Server,0.0.0\r\n")
+
+    def test_a_session_that_has_ended(self):
+        self.check("quit", "session-end", "quit", "worker-died")
+
+    def test_the_others_were_served(self):
+        self.serves(OVERDUE[0].server)
+
+
 if __name__ == "__main__":
     runner.main()

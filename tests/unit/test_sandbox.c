@@ -190,6 +190,7 @@ test_other_architecture(void **state)
 		prog.len = program.count;
 		prog.filter = program.code;
 		prctl(PR_SET_DUMPABLE, 0);
+		signal(SIGSEGV, SIG_DFL); /* cmocka's is inherited */
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 		if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ==
 		    -1)
