@@ -42,8 +42,7 @@ HARDEN	:= -fstack-protector-strong -fstack-clash-protection \
 LDHARDEN := -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
 
 CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x30000000L \
-	-DOPENSSL_SUPPRESS_DEPRECATED -DFLEXMUSIC_VERSION='"$(VERSION)"' \
-	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"' \
+	-DOPENSSL_SUPPRESS_DEPRECATED \
 	$(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) \
 	$(if $(SANITIZE),-DFLEXMUSIC_SANITIZER) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -g $(WARN) $(HARDEN) -fPIE -MMD -MP \
@@ -75,11 +74,17 @@ WORKER_LINK = -pie
 WORKER_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
 endif
 
+# Version and directories are known to these alone, which are built again
+# where another PREFIX or SYSCONFDIR is given.
+NAMES	:= -DFLEXMUSIC_VERSION='"$(VERSION)"' \
+	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
+NAMED	:= $(call obj,master/daemon.c master/master.c client/main.c)
+
 # `make V=1` prints whole commands.
 Q = $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-4s %s\n' '$(1)' '$(2)')
 
-.PHONY: print-flags all check demo run bench install uninstall clean help format fuzz deps
+.PHONY: FORCE print-flags all check demo run bench install uninstall clean help format fuzz deps
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS)
@@ -88,6 +93,13 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c $< -o $@
+
+$(NAMED): CPPFLAGS_ALL += $(NAMES)
+$(NAMED): $(B)/names
+
+$(B)/names: FORCE
+	@mkdir -p $(@D)
+	@echo "$(NAMES)" | cmp -s - $@ || echo "$(NAMES)" > $@
 
 BUILD_SOURCES := $(sort $(wildcard fmltp/*.[ch] privsep/*.[ch] master/*.[ch] \
 	worker/*.[ch] keys/*.[ch] paramgen/*.[ch])) Makefile
@@ -125,6 +137,9 @@ include tests/tests.mk
 
 MAN := man/flexmusicd.8 man/flexmusicd.conf.5 man/flexmusic.1
 DOCS := README.md LICENSE docs/FMLTP.md docs/ARCHITECTURE.md docs/SECURITY.md
+# Pages and unit say where this installation has its files.
+place = sed 's|/usr/local/libexec/|$(LIBEXECDIR)/|g; \
+	s|/usr/local/sbin/|$(SBINDIR)/|g; s|/etc/flexmusic/|$(SYSCONFDIR)/flexmusic/|g'
 
 # Programs, pages, documents, the unit and its users; the configuration only
 # where there is none yet.  Nothing is started and no account is made.
@@ -132,25 +147,29 @@ install: all
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(BINDIR) \
 	    $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(MANDIR)/man1 \
 	    $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man8 \
-	    $(DESTDIR)$(DOCDIR) $(DESTDIR)$(SYSCONFDIR)/flexmusic \
+	    $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(SYSCONFDIR)/flexmusic \
 	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
 	    $(DESTDIR)$(TMPFILESDIR)
 	install -m 755 $(B)/flexmusicd $(DESTDIR)$(SBINDIR)
 	install -m 755 $(B)/flexmusic $(DESTDIR)$(BINDIR)
 	install -m 755 $(B)/flexmusicd-worker $(DESTDIR)$(LIBEXECDIR)
-	for page in $(MAN); do install -m 644 $$page \
-	    $(DESTDIR)$(MANDIR)/man$${page##*.}; done
-	install -m 644 $(DOCS) $(DESTDIR)$(DOCDIR)
+	for page in $(MAN); do \
+	    $(place) $$page > $(B)/placed && install -m 644 $(B)/placed \
+	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; \
+	done
+	for file in $(DOCS); do \
+	    install -m 644 $$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
+	done
 	[ -e $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf ] || \
 	    install -m 644 etc/flexmusicd.conf \
 	    $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf
-	sed 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g' \
-	    etc/flexmusicd.service > $(B)/flexmusicd.service
-	install -m 644 $(B)/flexmusicd.service $(DESTDIR)$(UNITDIR)
+	$(place) etc/flexmusicd.service > $(B)/placed
+	install -m 644 $(B)/placed $(DESTDIR)$(UNITDIR)/flexmusicd.service
 	install -m 644 etc/flexmusicd.sysusers.conf \
 	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf
 	install -m 644 etc/flexmusicd.tmpfiles.conf \
 	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf
+	rm -f $(B)/placed
 
 # The configuration and the state stay.
 uninstall:
@@ -158,14 +177,14 @@ uninstall:
 	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-worker \
 	    $(DESTDIR)$(UNITDIR)/flexmusicd.service \
 	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf \
-	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf
-	for page in $(MAN); do rm -f \
-	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/}; done
-	rm -rf $(DESTDIR)$(DOCDIR)
+	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf \
+	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS)) \
+	    $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p))
+	-rmdir $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)
 
 # For the tests: with which flags the second compiler is to look.
 print-flags:
-	@echo $(filter-out -MMD -MP,$(CPPFLAGS_ALL) $(CFLAGS_ALL))
+	@echo $(filter-out -MMD -MP,$(CPPFLAGS_ALL) $(NAMES) $(CFLAGS_ALL))
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
@@ -176,7 +195,7 @@ clean:
 help:
 	@echo 'make            build/flexmusicd, flexmusicd-worker, flexmusic'
 	@echo 'make demo       a private server and two clients, explained'
-	@echo 'make check      all tests; ONLY=pattern runs some'
+	@echo 'make check      all tests; ONLY=pattern or SUITES="interop start" some'
 	@echo 'make run        the server in the foreground, 127.0.0.1 port 8900'
 	@echo 'make bench      what a connection costs, against its limits'
 	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each'

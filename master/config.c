@@ -398,6 +398,18 @@ same_value(const struct config *a, const struct config *b,
 	return strcmp(text_a, text_b) == 0;
 }
 
+/* A message stands in quotes in the log: none inside. */
+static void
+strip_quotes(char *text)
+{
+	size_t len = text == NULL ? 0 : strlen(text);
+
+	if (len < 2 || text[0] != '"' || text[len - 1] != '"')
+		return;
+	memmove(text, text + 1, len - 2);
+	text[len - 2] = '\0';
+}
+
 static bool
 keep_key(struct config_reader *r, struct config *next,
     const struct config *running, enum config_key key)
@@ -407,6 +419,8 @@ keep_key(struct config_reader *r, struct config *next,
 	char *new = value_text(next, key), *old = value_text(running, key);
 	bool ok = new != NULL &&old != NULL;
 
+	strip_quotes(new);
+	strip_quotes(old);
 	if (ok && !same_value(next, running, &config_rules[key], new, old)) {
 		at.value = new;
 		at.value_len = strlen(new);

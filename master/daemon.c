@@ -111,21 +111,24 @@ daemon_open_worker(char *path, size_t path_len)
 	return open(path, O_PATH | O_CLOEXEC);
 }
 
-/* Makes the directory and the one above it. */
+/* Makes the directory and the one above it, for all to look at. */
 static void
 daemon_make_chroot(const char *path)
 {
 	char above[1024];
 	char *slash;
+	mode_t mask;
 
 	if (strlcpy(above, path, sizeof(above)) >= sizeof(above))
 		return;
+	mask = umask(022);
 	slash = strrchr(above, '/');
 	if (slash != NULL && slash != above) {
 		*slash = '\0';
 		(void)mkdir(above, 0755);
 	}
 	(void)mkdir(path, 0755);
+	(void)umask(mask);
 }
 
 static bool

@@ -519,7 +519,10 @@ master_open(struct master *m)
 		master_fatal(
 		    m, "/dev/null or /proc/self/exe: %s", strerror(errno));
 	if (m->worker_fd == -1)
-		master_fatal(m, "%s: %s", path, strerror(errno));
+		master_fatal(m,
+		    "no flexmusicd-worker beside flexmusicd, and %s: %s: "
+		    "`make install' puts it there",
+		    path, strerror(errno));
 	if (m->as_root)
 		m->chroot_fd = daemon_open_chroot(
 		    m->config->chroot_dir, owner, why, sizeof(why));

@@ -60,7 +60,7 @@ process_exec(
 
 	for (fd = 0; fd < 3; fd++) {
 #ifdef FLEXMUSIC_SANITIZER
-		if (fd == 2)
+		if (fd == 2 && m->foreground)
 			continue; /* reports */
 #endif
 		if (dup2(m->null_fd, fd) == -1)

@@ -35,4 +35,5 @@ run: deps
 .PHONY: check-now
 check-now: all $(UNIT_TESTS)
 	@$(TEST_ENV) $(PYTHON) tests/run.py $(if $(ONLY),--only '$(ONLY)') \
-	    --unit $(UNIT_TESTS)
+	    --unit $(UNIT_TESTS) \
+	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)

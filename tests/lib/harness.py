@@ -352,8 +352,8 @@ class Server:
     of the configuration, None leaving it out.
     """
 
-    def __init__(self, seeds=None, user=None, arguments=("-d", "-v"), directory=None,
-                 binary=None, **keys):
+    def __init__(self, seeds=None, user=None, arguments=("-d", "-v"),
+                 directory=None, binary=None, **keys):
         self.user = user
         self.arguments = list(arguments)
         self.binary = binary or DAEMON

@@ -220,6 +220,7 @@ class Shutdown(harness.OwnServerCase):
         self.addCleanup(server.remove)
         server.spawn()
         self.addCleanup(server.kill)
+        server.log.wait("generating")
         harness.wait_for("paramgen", lambda: server.role("paramgen"))
         family = [p for p in server.processes() if p.pid != server.pid]
         server.signal(signal.SIGTERM)
@@ -448,6 +449,7 @@ class Stopped(harness.OwnServerCase):
         self.addCleanup(server.remove)
         server.spawn()
         self.addCleanup(server.kill)
+        server.log.wait("generating")
         maker = harness.wait_for("paramgen",
                                  lambda: server.role("paramgen"))[0]
         if harness.kill(maker.pid, signal.SIGSTOP):

@@ -445,8 +445,7 @@ class Daemon(harness.OwnServerCase):
         server, pid_file = self.start_daemon()
         self.assertEqual(os.stat(pid_file).st_mode & 0o133, 0)
         self.end(server)
-        self.assertFalse(os.path.exists(pid_file) and
-                         harness.look_at(server.pid) is not None)
+        self.assertFalse(os.path.exists(pid_file))
 
     def test_parent_returns_with_parameters_to_make(self):
         """The first set has to be made before anything is served; when the
@@ -550,12 +549,12 @@ class Reload(harness.OwnServerCase):
             with self.subTest(key=key):
                 old = server.keys.get(key)
                 server.write_config(**{key: value})
-                _, mark = self.reload(server)
-                self.assertTrue([e for e in server.log.read()
+                mark = server.log.mark()
+                self.reload(server)
+                self.assertTrue([e for e in server.log.read()[mark:]
                                  if key in e.text and "restart" in e.text])
                 self.serves(server)
                 server.write_config(**{key: old})
-                self.assertGreaterEqual(server.log.mark(), mark)
         self.assertFalse(os.path.exists(other))
 
     def test_port(self):

@@ -27,7 +27,8 @@ module(load="imuxsock" SysSock.Use="off")
 input(type="imuxsock" Socket="{socket}" RateLimit.Interval="0"
       UsePIDFromSystem="off" UseSysTimeStamp="off" Annotate="off")
 template(name="line" type="string"
-         string="%syslogfacility%.%syslogseverity% %programname%[%procid%]:%msg%\\n")
+         string="%syslogfacility%.%syslogseverity% %programname%[%procid%]:\
+%msg%\\n")
 action(type="omfile" file="{file}" template="line" asyncWriting="off")
 """
 
@@ -156,8 +157,8 @@ class Syslog(harness.OwnServerCase):
     def prepare(self, relay):
         """rsyslogd and a server that logs to it, by way of a relay or
         not."""
-        server = harness.Server(arguments=("-F", "-v"), syslog_facility="local3",
-                                seeds={1024: 4})
+        server = harness.Server(arguments=("-F", "-v"), seeds={1024: 4},
+                                syslog_facility="local3")
         self.addCleanup(server.remove)
         receiver = Rsyslog(server.directory)
         self.addCleanup(receiver.stop)

@@ -666,14 +666,14 @@ test_config_restart_keys(void **state)
 	assert_int_equal(h.warnings, 7);
 	assert_int_equal(h.errors, 0);
 	assert_says(&h,
-	    "t.conf:1: state_dir = \"/x/a\": only a restart can "
-	    "change this: it stays \"/a\"");
+	    "t.conf:1: state_dir = /x/a: only a restart can "
+	    "change this: it stays /a");
 	assert_says(&h,
 	    "t.conf:5: keys_processes = 4: only a restart can "
 	    "change this: it stays 3");
 	assert_says(&h,
-	    "t.conf: pid_file = \"none\" (the default): only a "
-	    "restart can change this: it stays \"/d\"");
+	    "t.conf: pid_file = none (the default): only a "
+	    "restart can change this: it stays /d");
 	assert_string_equal(new->state_dir, "/a");
 	assert_string_equal(new->chroot_dir, "/b");
 	assert_string_equal(new->worker_user.name, "11");
