@@ -258,9 +258,12 @@ keys_prepare(struct helper *h)
 	if (k == NULL || config == NULL)
 		_exit(1);
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	/* After each exchange the master is heard first: it drops a helper
+	 * whose channel is full. */
+	event_config_set_max_dispatch_interval(config, NULL, 1, 1);
 	k->base = event_base_new_with_config(config);
 	event_config_free(config);
-	if (k->base == NULL)
+	if (k->base == NULL || event_base_priority_init(k->base, 2) == -1)
 		_exit(1);
 	LIST_INIT(&k->generations);
 	LIST_INIT(&k->exchanges);
@@ -279,7 +282,9 @@ keys_main(struct helper *h)
 
 	k->master_event = event_new(
 	    k->base, k->master.fd, EV_READ | EV_PERSIST, keys_master_ready, k);
-	if (k->master_event == NULL || event_add(k->master_event, NULL) == -1)
+	if (k->master_event == NULL ||
+	    event_priority_set(k->master_event, 0) == -1 ||
+	    event_add(k->master_event, NULL) == -1)
 		return 1;
 	event_base_dispatch(k->base);
 	/* What is left is wiped by the kernel: the process ends. */

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,25 @@
 #include "master/daemon.h"
 
 #define DAEMON_WORKER "flexmusicd-worker"
+
+bool
+daemon_inherit_nothing(void)
+{
+	sigset_t none;
+	int fd;
+
+	/* A closed one would become one of the server's own descriptors. */
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd != -1 && fd < 3);
+	if (fd == -1)
+		return false;
+	closefrom(3);
+	/* Where SIGCHLD is ignored, nobody hears how a child ended. */
+	signal(SIGCHLD, SIG_DFL);
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) == 0;
+}
 
 int
 daemon_fork(void)

@@ -13,6 +13,13 @@
 #include <stddef.h>
 
 /*
+ * Undoes what a starter may have left: descriptors (0 to 2 are open
+ * afterwards, and no other), SIGCHLD ignored, signals blocked.  False with
+ * errno.
+ */
+bool daemon_inherit_nothing(void);
+
+/*
  * Forks.  The parent waits until the child says that it listens, and exits 0
  * then, or 1 when the child ends before.  In the child: the descriptor for
  * daemon_ready, in a session of its own.  -1 with errno where fork failed.

@@ -177,6 +177,8 @@ listener_accept(struct listener *l)
 		listener_turn_away(m, fd, peer, "max-connections");
 	else
 		session_begin(m, fd, peer, len);
+	if (m->zygote->spawning >= SESSION_SPAWNING_MAX)
+		listener_update(m);
 	return m->listening;
 }
 
@@ -348,6 +350,11 @@ listener_update(struct master *m)
 	    m->generation != NULL && m->keys_up > 0 && m->zygote != NULL &&
 	    m->zygote->state == PROCESS_UP;
 
+	/* Where it was too much for the zygote, half is to be done first. */
+	if (listen_now)
+		listen_now = m->zygote->spawning <
+		    (m->listening ? SESSION_SPAWNING_MAX
+				  : SESSION_SPAWNING_MAX / 2 + 1);
 	if (listen_now == m->listening)
 		return;
 	m->listening = listen_now;

@@ -88,12 +88,9 @@ master_zygote_down(struct process *p, bool died)
 	struct master *m = p->m;
 
 	session_zygote_lost(p);
-	if (p == m->zygote) {
-		if (p->ending)
-			m->zygote = NULL;
-		master_update(m);
-	} else
-		m->zygotes_ending--;
+	if (p->ending)
+		m->zygote = NULL;
+	master_update(m);
 	if (p->ending)
 		free(p);
 }
@@ -105,6 +102,24 @@ static const struct process_kind master_zygote_kind = {
 	.rule_count = 2,
 	.up = master_zygote_up,
 	.down = master_zygote_down,
+};
+
+/* One that was replaced. */
+static void
+master_old_zygote_down(struct process *p, bool died)
+{
+	session_zygote_lost(p);
+	p->m->zygotes_ending--;
+	free(p);
+}
+
+static const struct process_kind master_old_zygote_kind = {
+	.role = ROLE_ZYGOTE,
+	.restart = false,
+	.rules = session_zygote_rules,
+	.rule_count = 2,
+	.up = master_zygote_up,
+	.down = master_old_zygote_down,
 };
 
 static void
@@ -127,8 +142,10 @@ master_replace_zygote(struct master *m)
 	if (m->stopping || old == NULL || old->state != PROCESS_UP)
 		return;
 	m->zygotes_ending++;
+	old->kind = &master_old_zygote_kind;
 	master_start_zygote(m);
-	process_end(old);
+	if (old->spawning == 0)
+		process_end(old);
 	listener_update(m);
 }
 
@@ -666,7 +683,8 @@ master_main(int argc, char **argv)
 	if (optind != argc)
 		master_usage();
 
-	closefrom(3); /* whatever the starter left open */
+	if (!daemon_inherit_nothing())
+		master_fatal(&m, "/dev/null: %s", strerror(errno));
 	m.as_root = geteuid() == 0;
 	/* Before any file is opened, so that start and reload see the same
 	 * permissions. */

@@ -61,6 +61,8 @@ struct process {
 	struct event restart_event;
 	unsigned failures; /* in a row */
 	uint64_t up_ms;
+	bool stuck; /* it was logged that it does not do its work */
+	unsigned spawning; /* a zygote's: connections that it has */
 	void *arg; /* of the kind */
 };
 
@@ -71,6 +73,8 @@ bool process_start(struct process *p);
 void process_end(struct process *p);
 /* Kills what process_end did not end. */
 void process_kill(struct process *p);
+/* Kills a helper that does not do its work: logged once. */
+void process_give_up(struct process *p, const char *error);
 /* Sends a message; a helper that does not take it is killed. */
 bool process_send(struct process *p, enum message_type type, void *message);
 bool process_send_fds(
@@ -146,6 +150,12 @@ struct session {
 	struct message_end end;
 };
 TAILQ_HEAD(session_list, session);
+
+/*
+ * Connections that a zygote may have before it answers: as many as its
+ * channel surely holds.  Others wait in the listening socket's queue.
+ */
+#define SESSION_SPAWNING_MAX 32
 
 /* Has a worker forked for an accepted socket, which the call closes. */
 void session_begin(
@@ -267,7 +277,8 @@ void master_update(struct master *m);
 /* A worker's death or behaviour was an attack: a fresh zygote, and accepts
  * are delayed where they are many. */
 void master_count_attack(struct master *m);
-/* Starts a zygote in place of the one that there is. */
+/* Starts a zygote in place of the one that there is, which ends when it has
+ * forked for the connections that it has. */
 void master_replace_zygote(struct master *m);
 /* While stopping: a session or helper is gone. */
 void master_stop_progress(struct master *m);

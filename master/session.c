@@ -17,6 +17,7 @@
 #define SESSION_SNDBUF	      4096 /* of a worker's ends of its channels */
 #define SESSION_KEYS_MS	      30000 /* a worker's wait for keys */
 #define SESSION_SLACK_MS      2000 /* the master's timers come later */
+#define SESSION_SPAWN_MS      10000 /* for the zygote, to fork */
 #define SESSION_LINGER_MS     3000 /* from a worker's last word to its end */
 #define SESSION_IDLE_GIVE_WAY 60000
 
@@ -65,6 +66,24 @@ session_close_channel(struct session *s)
 	s->channel.fd = -1;
 }
 
+/* The zygote has done its part, or never will.  One that was replaced ends
+ * with the last. */
+static void
+session_leave_zygote(struct session *s)
+{
+	struct process *zygote = s->zygote;
+	struct master *m = s->m;
+
+	TAILQ_REMOVE(&m->spawning, s, spawning);
+	s->zygote = NULL;
+	zygote->spawning--;
+	if (zygote == m->zygote) {
+		if (zygote->spawning == SESSION_SPAWNING_MAX / 2)
+			listener_update(m);
+	} else if (zygote->spawning == 0)
+		process_end(zygote);
+}
+
 static void
 session_free(struct session *s)
 {
@@ -72,7 +91,7 @@ session_free(struct session *s)
 
 	session_handshake_over(s);
 	if (s->state == SESSION_SPAWNING)
-		TAILQ_REMOVE(&m->spawning, s, spawning);
+		session_leave_zygote(s);
 	session_close_channel(s);
 	evtimer_del(&s->timer);
 	if (s->pidfd != -1) {
@@ -192,6 +211,10 @@ session_timeout(evutil_socket_t fd, short what, void *arg)
 {
 	struct session *s = arg;
 
+	if (s->state == SESSION_SPAWNING) {
+		process_give_up(s->zygote, "it does not fork");
+		return;
+	}
 	if (s->ended_by_master == NULL && !s->has_end)
 		s->ended_by_master = "master-timeout";
 	s->killed = true;
@@ -313,14 +336,16 @@ session_died(evutil_socket_t fd, short what, void *arg)
 	struct session *s = arg;
 	struct master *m = s->m;
 	int signal_number, status;
-	bool attack = false;
+	bool attack;
 
 	session_take_messages(s);
 	if (!process_reap(s->pidfd, &signal_number, &status))
 		return;
-	if (signal_number != 0 && s->ended_by_master == NULL &&
-	    !(s->killed && signal_number == SIGKILL)) {
-		attack = session_signal_is_attack(signal_number);
+	/* That the master had ended it is no excuse for an attack. */
+	attack = !s->attack && session_signal_is_attack(signal_number);
+	if (attack ||
+	    (signal_number != 0 && s->ended_by_master == NULL &&
+		!(s->killed && signal_number == SIGKILL))) {
 		log_peer_event(m->log, attack ? LOG_ALERT : LOG_WARNING,
 		    "worker-died", session_peer(s),
 		    "session=%llu pid=%d signal=%d attack=%s",
@@ -422,11 +447,13 @@ session_begin(
 	s->state = SESSION_SPAWNING;
 	TAILQ_INSERT_TAIL(&m->sessions, s, entry);
 	TAILQ_INSERT_TAIL(&m->spawning, s, spawning);
+	m->zygote->spawning++;
 	m->counters.sessions++;
 	m->counters.handshaking++;
 	if (++m->counters.now > m->counters.peak)
 		m->counters.peak = m->counters.now;
 	evtimer_assign(&s->timer, m->base, session_timeout, s);
+	session_set_timer(s, SESSION_SPAWN_MS);
 	if (!session_spawn(s, fd)) {
 		m->counters.spawn_failed++;
 		log_peer_event(m->log, LOG_ERR, "spawn-failed", session_peer(s),
@@ -462,9 +489,8 @@ session_serve_spawned(void *arg, const union message_any *any, int *fds)
 		close(fds[0]);
 		return false;
 	}
-	TAILQ_REMOVE(&m->spawning, s, spawning);
+	session_leave_zygote(s);
 	s->state = SESSION_HANDSHAKE;
-	s->zygote = NULL;
 	s->pidfd = fds[0];
 	s->pid = any->message_spawned.pid;
 	if (event_assign(&s->death_event, m->base, s->pidfd,

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -187,6 +188,67 @@ class Documents(unittest.TestCase):
             with self.subTest(event=event):
                 self.assertIn(event, page)
 
+    def test_every_field_is_in_the_manual(self):
+        """... with its level and its fields."""
+        levels = {"ALERT": "alert", "CRIT": "critical", "ERR": "error",
+                  "WARNING": "warning", "NOTICE": "notice", "INFO": "info",
+                  "DEBUG": "debug"}
+        entries = dict(
+            (found[0], found[1:]) for found in re.findall(
+                r"\n\.It Cm ([a-z-]+) Pq ([a-z ]+)\n(.*?)(?=\n\.It |\n\.El)",
+                read(os.path.join(TOP, "man/flexmusicd.8")), re.S))
+        checked = 0
+        for path in sources("master", endings=(".c",)):
+            for call in re.findall(r"\blog_(?:peer_)?event\(.*?\);",
+                                   read(path), re.S):
+                call = re.sub(r"\bPRI\w+", '""', call)
+                call = re.sub(r'(?<!\\)"\s+"', "", call)
+                texts = re.findall(r'"((?:\\.|[^"\\])*)"', call)
+                fields = {field for text in texts for field in
+                          re.findall(r"(?:^| )([a-z_]+)=", text)}
+                if call.startswith("log_peer_event"):
+                    fields.add("peer")
+                for event in set(texts) & set(entries):
+                    level, entry = entries[event]
+                    with self.subTest(file=name(path), event=event):
+                        for named in re.findall(r"\bLOG_([A-Z]+)\b", call):
+                            if not event.startswith("config-"):
+                                self.assertIn(levels[named], level)
+                        for field in fields:
+                            self.assertRegex(entry, r"\b%s\b" % field)
+                    checked += 1
+        self.assertGreater(checked, 40)
+
+    def test_system_calls_are_those_of_the_table(self):
+        """docs/SECURITY.md section 3 has each row, and the right counts."""
+        table = read(os.path.join(TOP, "privsep/sandbox_table.c"))
+        head, rows = table.split("const struct sandbox_row", 1)
+        macros = {macro: re.findall(r"CALL\((\w+)\)", body)
+                  for macro, body in re.findall(
+                      r"#define (\w+)\(role\)(.*?)(?=\n\n)", head, re.S)}
+        calls = {}
+        for role, call, kind in re.findall(
+                r"\{ ROLE_(\w+), CALL\((\w+)\), SANDBOX_(\w+)", rows):
+            if kind != "SANITIZER":
+                calls.setdefault(role.lower(), set()).add(call)
+        for macro, role in re.findall(r"(MEMORY|ENVIRONMENT)\(ROLE_(\w+)\)",
+                                      rows):
+            calls[role.lower()].update(macros[macro])
+        calls["zygote"] |= calls["worker"]
+        self.assertEqual(sorted(calls),
+                         ["keys", "paramgen", "worker", "zygote"])
+        text = read(os.path.join(TOP, "docs/SECURITY.md"))
+        counts = re.search(r"^\| seccomp \| (.*) \|$", text, re.M).group(1)
+        self.assertEqual(
+            [int(n) for n in re.findall(r"(\d+) calls", counts)],
+            [len(calls[role]) for role in ("keys", "paramgen", "zygote",
+                                           "worker")])
+        section = text.split("### The system calls")[1].split("\n## ")[0]
+        documented = set(re.findall(r"\w+", " ".join(
+            re.findall(r"^\| ([\w, ]+) \|", section, re.M))))
+        documented -= {"call"}
+        self.assertEqual(documented, set().union(*calls.values()))
+
     def test_every_error_token_is_documented(self):
         """docs/FMLTP.md names each reason that the log can show."""
         tokens = re.findall(r'X\(FMLTP_\w+,\s*"([a-z-]+)"',
@@ -208,6 +270,24 @@ class Documents(unittest.TestCase):
             with self.subTest(option=option):
                 self.assertRegex(page, r"\n\.It Fl %s\b" % option)
 
+    def test_options_of_the_client_are_in_the_manual(self):
+        """So are the client's, and its exit statuses."""
+        page = read(os.path.join(TOP, "man/flexmusic.1"))
+        usage = re.search(r"usage: flexmusic .*?;",
+                          read(os.path.join(TOP, "client/main.c")),
+                          re.S).group(0)
+        options = re.findall(r"\[-(-[a-z-]+|[a-z])\b", usage) + list("46Vv")
+        self.assertGreater(len(options), 6)
+        for option in options:
+            with self.subTest(option=option):
+                self.assertRegex(page, r"\n\.It Fl %s\b" % option)
+        statuses = re.findall(r"\tCLIENT_\w+ = (\d+)",
+                              read(os.path.join(TOP, "client/failure.h")))
+        self.assertGreater(len(statuses), 7)
+        for status in statuses:
+            with self.subTest(status=status):
+                self.assertRegex(page, r"\n\.It %s\n" % status)
+
     def test_files_named_in_documents_exist(self):
         """Paths of the tree in the documents are right."""
         for path in sources("docs", endings=(".md",)) + [
@@ -218,6 +298,87 @@ class Documents(unittest.TestCase):
                 with self.subTest(document=name(path), file=mention):
                     self.assertTrue(os.path.exists(os.path.join(TOP,
                                                                 mention)))
+
+
+@unittest.skipIf(os.environ.get("FLEXMUSIC_SANITIZE"),
+                 "a build with sanitizers is not installed")
+class Install(unittest.TestCase):
+    """make install and make uninstall, from a copy of the build."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.TemporaryDirectory(prefix="flexmusic-test-")
+        cls.addClassCleanup(cls.directory.cleanup)
+        os.chmod(cls.directory.name, 0o755)
+        cls.prefix = os.path.join(cls.directory.name, "prefix")
+        cls.etc = os.path.join(cls.directory.name, "etc")
+        cls.build = os.path.join(cls.directory.name, "build")
+        shutil.copytree(
+            os.environ.get("BUILD") or os.path.join(TOP, "build"), cls.build,
+            ignore=shutil.ignore_patterns("tests", "fuzz", "bench", "dynamic",
+                                          "sanitize", "run", "*.d"))
+        cls.make("install")
+
+    @classmethod
+    def make(cls, target):
+        """A target of the Makefile, for the place of this test."""
+        env = {key: value for key, value in os.environ.items()
+               if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+        done = subprocess.run(
+            ["make", "-C", TOP, "B=" + cls.build, "PREFIX=" + cls.prefix,
+             "SYSCONFDIR=" + cls.etc, target], env=env, check=False,
+            capture_output=True, text=True)
+        if done.returncode != 0:
+            raise AssertionError(done.stdout + done.stderr)
+
+    def test_programs_find_each_other(self):
+        """Built for another PREFIX before, they are built for this one."""
+        config = os.path.join(self.etc, "flexmusic", "flexmusicd.conf")
+        with open(config, "a") as f:
+            f.write("worker_user = 64131\nkeys_user = 64132\n"
+                    "state_dir = %s/state\nchroot_dir = %s/empty\n" %
+                    (self.directory.name, self.directory.name))
+        daemon = os.path.join(self.prefix, "sbin", "flexmusicd")
+        done = subprocess.run([daemon, "-n"], capture_output=True, text=True,
+                              check=False)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("%s/state" % self.directory.name, done.stdout)
+
+    def test_pages_and_unit_name_the_places(self):
+        """What is installed says where."""
+        page = read(os.path.join(self.prefix, "share/man/man8/flexmusicd.8"))
+        self.assertIn(self.prefix + "/libexec/flexmusicd-worker", page)
+        self.assertIn(self.etc + "/flexmusic/flexmusicd.conf", page)
+        unit = read(os.path.join(self.prefix,
+                                 "lib/systemd/system/flexmusicd.service"))
+        self.assertIn("\nExecStart=%s/sbin/flexmusicd -F -f "
+                      "%s/flexmusic/flexmusicd.conf\n" %
+                      (self.prefix, self.etc), unit)
+
+    def test_links_of_the_documents_lead_somewhere(self):
+        """Also where the documents are installed."""
+        top = os.path.join(self.prefix, "share/doc/flexmusicd")
+        links = 0
+        for path in glob.glob(top + "/**/*.md", recursive=True):
+            for link in re.findall(r"\]\(([^)#:]+)\)", read(path)):
+                links += 1
+                with self.subTest(document=path, link=link):
+                    self.assertTrue(os.path.exists(
+                        os.path.join(os.path.dirname(path), link)))
+        self.assertGreater(links, 5)
+
+    def test_uninstall_leaves_the_configuration(self):
+        """... and nothing else; a second install keeps it."""
+        config = os.path.join(self.etc, "flexmusic", "flexmusicd.conf")
+        with open(config, "a") as f:
+            f.write("# mine\n")
+        self.make("uninstall")
+        left = [os.path.join(folder, file)
+                for root in (self.prefix, self.etc)
+                for folder, _, files in os.walk(root) for file in files]
+        self.assertEqual(left, [config])
+        self.make("install")
+        self.assertTrue(read(config).endswith("# mine\n"))
 
 
 if __name__ == "__main__":
