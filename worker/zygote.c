@@ -10,12 +10,8 @@
  */
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/rseq.h>
-#include <sys/syscall.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <link.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -25,6 +21,7 @@
 
 #include "privsep/channel.h"
 #include "privsep/start.h"
+#include "worker/lean.h"
 #include "worker/worker.h"
 
 #define ZYGOTE_STACK (16 * WORKER_PAGE - ZYGOTE_HOT)
@@ -48,6 +45,7 @@ struct zygote {
 	size_t title_max;
 	size_t title_len;
 	char title[ZYGOTE_TITLE]; /* of the worker that is forked next */
+	char title_home[ZYGOTE_TITLE]; /* title_area, where it can be moved */
 	union {
 		union message_any any;
 		struct {
@@ -159,93 +157,20 @@ static const struct channel_rule zygote_rules[] = {
 	{ MESSAGE_SPAWN, CHANNEL_ANY_STATE, false, zygote_spawn },
 };
 
-/*
- * The kernel writes to the thread's rseq area each time that it schedules
- * the process: one page to copy in each worker, for a feature that nothing
- * here uses.
- */
-static void
-zygote_leave_rseq(void)
-{
-#if defined(__x86_64__) && defined(RSEQ_SIG)
-	if (__rseq_size > 0)
-		syscall(SYS_rseq,
-		    (char *)__builtin_thread_pointer() + __rseq_offset,
-		    sizeof(struct rseq), RSEQ_FLAG_UNREGISTER, RSEQ_SIG);
-#endif
-}
-
-#ifndef FLEXMUSIC_SANITIZER
-/* Makes the first page of a segment this process's own copy, and maps all. */
-static void
-zygote_own_segment(int mem, uintptr_t begin, uintptr_t end)
-{
-	volatile const uint8_t *first = (volatile const uint8_t *)begin;
-	uint8_t byte = *first;
-
-	if (pwrite(mem, &byte, 1, (off_t)begin) == 1)
-		(void)madvise((void *)begin, end - begin, MADV_POPULATE_READ);
-}
-
-static int
-zygote_own_object(struct dl_phdr_info *info, size_t size, void *arg)
-{
-	const ElfW(Phdr) * p;
-	uintptr_t begin;
-	int i;
-
-	for (i = 0; i < info->dlpi_phnum; i++) {
-		p = &info->dlpi_phdr[i];
-		if (p->p_type != PT_LOAD || (p->p_flags & PF_W) != 0)
-			continue;
-		begin = (info->dlpi_addr + p->p_vaddr) &
-		    ~(uintptr_t)(WORKER_PAGE - 1);
-		zygote_own_segment(*(int *)arg, begin,
-		    info->dlpi_addr + p->p_vaddr + p->p_memsz);
-	}
-	return 0;
-}
-
-/*
- * A fork does not copy the page table of a file's mapping: each worker would
- * fault in code and constants again, 64 KB at a time.  It does copy that of
- * a mapping of which one page is the process's own.  So one byte of each is
- * written over with what it is, as a debugger sets a breakpoint: no page is
- * ever writable and executable.  Where a system forbids it, workers are
- * slower, and nothing else.
- */
-static void
-zygote_own_program(void)
-{
-	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
-
-	if (mem == -1)
-		return;
-	dl_iterate_phdr(zygote_own_object, &mem);
-	close(mem);
-}
-#else
-/* The sanitizers' runtimes have their own idea of memory. */
-static void
-zygote_own_program(void)
-{
-}
-#endif
-
 void
 zygote_prepare(struct helper *h)
 {
 	/* A worker's stack that grows too far faults, as any other does. */
 	if (mprotect(zygote.guard, sizeof(zygote.guard), PROT_NONE) == -1)
 		_exit(1);
-	zygote_leave_rseq();
-	zygote_own_program();
+	lean_program();
 	zygote.start = &h->start;
 	channel_init(&zygote.channel, h->channel, zygote_rules, 1, &zygote);
 	zygote.channel.wait = true;
-	zygote.title_area = h->title;
 	zygote.title_max =
 	    h->title_len < ZYGOTE_TITLE ? h->title_len : ZYGOTE_TITLE;
+	zygote.title_area =
+	    lean_stack(h->title, zygote.title_home, zygote.title_max);
 	h->state = &zygote;
 }
 
