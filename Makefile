@@ -21,7 +21,6 @@ B	?= $(BUILD_NAME)
 
 PKG_CONFIG ?= pkg-config
 PACKAGES := libbsd-overlay libcrypto libseccomp libevent_core libconfuse
-DEBIAN_PACKAGES := $(shell cat tests/packages.txt 2>/dev/null | sed "s/\#.*//")
 
 CC	?= cc
 OPT	?= -O2
@@ -84,7 +83,7 @@ NAMED	:= $(call obj,master/daemon.c master/master.c client/main.c)
 Q = $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-4s %s\n' '$(1)' '$(2)')
 
-.PHONY: FORCE print-flags all check demo run bench install uninstall clean help format fuzz deps
+.PHONY: FORCE print-flags all check demo run bench install uninstall clean help format fuzz deps deps-demo
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS)

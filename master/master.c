@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <openssl/crypto.h>
 
 #include "master/daemon.h"
 #include "master/master.h"
@@ -569,9 +570,9 @@ master_log_start(struct master *m)
 {
 	log_event(m->log, LOG_NOTICE, "start",
 	    "version=%s pid=%d config=%s key_size=%u auth_method=none "
-	    "libevent=%s",
+	    "openssl=%s libevent=%s",
 	    FLEXMUSIC_VERSION, (int)m->pid, m->config_path, m->config->key_size,
-	    event_get_version());
+	    OpenSSL_version(OPENSSL_VERSION_STRING), event_get_version());
 	log_event(m->log, LOG_NOTICE, "sandbox-layers",
 	    "users=%s chroot=%s capabilities=%s seccomp=yes landlock_abi=%d",
 	    m->as_root ? "yes" : "no", m->as_root ? "yes" : "no",

@@ -1,10 +1,12 @@
 #!/bin/sh
-# What building and testing needs (tests/packages.txt): installed where this
-# runs as root on Debian or Ubuntu; otherwise the one command that does it is
-# printed, and the end.
+# What building and testing needs (tests/packages.txt), or with `demo` what is
+# needed without the tests: installed where this runs as root on Debian or
+# Ubuntu; otherwise the one command that does it is printed, and the end.
 set -eu
 list=$(dirname "$0")/packages.txt
-packages=$(sed 's/#.*//' "$list" | tr -s ' \n' '  ')
+last='$'
+[ "${1:-}" != demo ] || last='/^# For the tests alone/'
+packages=$(sed "$last q" "$list" | sed 's/#.*//' | tr -s ' \n' '  ')
 
 if ! command -v dpkg-query >/dev/null; then
 	if pkg-config --exists libbsd-overlay libcrypto libseccomp \

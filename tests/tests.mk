@@ -12,6 +12,21 @@ $(LIBHOUSE): $(call obj,$(HOUSE_SRC))
 include tests/unit/unit.mk
 -include tests/fuzz/fuzz.mk
 
+# The server with a fork that fails.
+FAULTS := $(B)/faults/flexmusicd $(B)/faults/flexmusicd-worker
+
+$(B)/faults/flexmusicd: $(call obj,$(DAEMON_SRC) tests/faults/fork.c) $(FMLTP_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) \
+	    -Wl,--wrap=fork,--wrap=clone $(DAEMON_LIBS)
+
+$(B)/faults/flexmusicd-worker: $(call obj,$(WORKER_SRC) tests/faults/fork.c) $(FMLTP_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(WORKER_LINK) $^ -o $@ $(LDFLAGS_ALL) \
+	    -Wl,--gc-sections,--wrap=fork,--wrap=clone $(WORKER_LIBS)
+
 PYTHON := /usr/bin/python3
 TEST_ENV = BUILD=$(B) CC='$(CC)' $(if $(SANITIZE),FLEXMUSIC_SANITIZE=1) \
 	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0:handle_segv=0)
@@ -21,19 +36,22 @@ TEST_ENV = BUILD=$(B) CC='$(CC)' $(if $(SANITIZE),FLEXMUSIC_SANITIZE=1) \
 deps:
 	@sh tests/deps.sh
 
+deps-demo:
+	@sh tests/deps.sh demo
+
 check: deps
 	@+$(MAKE) --no-print-directory check-now
 
-demo: deps
+demo: deps-demo
 	@+$(MAKE) --no-print-directory all
 	@BUILD=$(B) $(PYTHON) tests/demo.py
 
-run: deps
+run: deps-demo
 	@+$(MAKE) --no-print-directory all
 	@BUILD=$(B) sh tests/run_server.sh
 
 .PHONY: check-now
-check-now: all $(UNIT_TESTS)
+check-now: all $(UNIT_TESTS) $(FAULTS)
 	@$(TEST_ENV) $(PYTHON) tests/run.py $(if $(ONLY),--only '$(ONLY)') \
 	    --unit $(UNIT_TESTS) \
 	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)

@@ -32,10 +32,11 @@ ROOT = os.getuid() == 0
 SANITIZED = bool(os.environ.get("FLEXMUSIC_SANITIZE"))
 DEADLINE = fmltp.DEADLINE
 
-# Numbers that no account of a usual system has; nothing is created.
-WORKER_USER = 64101
-KEYS_USER = 64102
-OTHER_USER = 64103
+# Numbers that no account of a usual system has; nothing is created.  Each run
+# has its own: limits of processes count all that a user has anywhere.
+WORKER_USER = 30000 + 3 * (os.getpid() % 9000)
+KEYS_USER = WORKER_USER + 1
+OTHER_USER = WORKER_USER + 2
 
 FAILURES = ("handshake-failed", "session-end")
 
@@ -630,14 +631,17 @@ def limit(pid, which, soft):
 
 
 class ServerCase(unittest.TestCase):
-    """Tests that share one server: SERVER is its keywords."""
+    """Tests that share one server: SERVER is its keywords; `servers` is for
+    the report of a failure."""
 
     SERVER = {}
     server = None
+    servers = []
 
     @classmethod
     def setUpClass(cls):
         cls.server = Server(**cls.SERVER)
+        cls.servers = [cls.server]
         try:
             cls.server.start()
         except BaseException:
@@ -662,11 +666,16 @@ class ServerCase(unittest.TestCase):
 
 
 class OwnServerCase(unittest.TestCase):
-    """Tests that each start servers of their own."""
+    """Tests that each start servers of their own; `servers` is for the
+    report of a failure."""
+
+    def setUp(self):
+        self.servers = []
 
     def start(self, **keys):
         """A server that the test's end stops."""
         server = Server(**keys)
+        self.servers.append(server)
         self.addCleanup(server.remove)
         try:
             server.start()

@@ -49,8 +49,12 @@ class Result(unittest.TestResult):
         self.bad.append((name_of(test), "succeeded, which was not expected"))
 
     def record(self, test, err):
-        """A failure in full."""
-        self.bad.append((name_of(test), self._exc_info_to_string(err, test)))
+        """A failure in full, with what its servers had to say."""
+        case = getattr(test, "test_case", test)
+        text = self._exc_info_to_string(err, test)
+        for server in getattr(case, "servers", ()):
+            text += "the log's end:\n%s\n" % server.log.tail(15)
+        self.bad.append((name_of(test), text))
         self.say("FAILED", test)
 
     def addSkip(self, test, reason):
