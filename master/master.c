@@ -707,7 +707,7 @@ master_main(int argc, char **argv)
 			master_fatal(&m, "fork: %s", strerror(errno));
 	}
 	m.pid = getpid();
-	setproctitle("master");
+	setproctitle("master [%s]", m.config_path);
 	m.log_on_stderr |= check;
 	m.log = log_new(m.log_on_stderr ? NULL : m.config->syslog_socket,
 	    m.config->syslog_facility, m.verbosity);

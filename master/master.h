@@ -163,7 +163,7 @@ void session_begin(
 /* Ends the established session that is idle longest, if one is for long
  * enough (FMLTP.md section 6): true if there was one. */
 bool session_give_way(struct master *m);
-/* Ends a session: its worker sees its channel closed. */
+/* Ends a session: its worker reads the end of its channel, and ends. */
 void session_end(struct session *s, const char *reason);
 /* A worker broke the rules of a channel: logged, killed. */
 void session_violation(

@@ -202,7 +202,10 @@ session_end(struct session *s, const char *reason)
 			session_set_timer(s, SESSION_LINGER_MS);
 		s->state = SESSION_ENDED;
 	}
-	session_close_channel(s);
+	/* The worker reads the end of the file, says how far it came, and
+	 * ends. */
+	if (s->channel.fd != -1)
+		(void)shutdown(s->channel.fd, SHUT_WR);
 }
 
 /* What outlives its time is killed. */
@@ -497,15 +500,15 @@ session_serve_spawned(void *arg, const union message_any *any, int *fds)
 		EV_READ | EV_PERSIST, session_died, s) == -1 ||
 	    event_add(&s->death_event, NULL) == -1)
 		master_fatal(m, "no memory for an event");
-	if (s->channel.fd == -1) { /* ended before it was forked */
-		s->state = SESSION_ENDED;
-		session_set_timer(s, SESSION_LINGER_MS);
-		return true;
-	}
 	if (event_assign(&s->channel_event, m->base, s->channel.fd,
 		EV_READ | EV_PERSIST, session_channel_ready, s) == -1 ||
 	    event_add(&s->channel_event, NULL) == -1)
 		master_fatal(m, "no memory for an event");
+	if (s->ended_by_master != NULL) { /* before it was forked */
+		s->state = SESSION_ENDED;
+		session_set_timer(s, SESSION_LINGER_MS);
+		return true;
+	}
 	session_set_timer(s,
 	    3 * m->config->handshake_client_timeout * 1000ULL +
 		SESSION_KEYS_MS + SESSION_SLACK_MS);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +48,20 @@ start_serve(void *arg, const union message_any *m, int *fds)
 	*r->start = m->message_start;
 	r->root_fd = fds[0];
 	return true;
+}
+
+/* Waits for the master's first message, whether the channel's end blocks or
+ * not. */
+static bool
+start_wait(int channel)
+{
+	struct pollfd p = { channel, POLLIN, 0 };
+	int n;
+
+	do
+		n = ppoll(&p, 1, NULL, NULL);
+	while (n == -1 && errno == EINTR);
+	return n == 1;
 }
 
 static const struct channel_rule start_rules[] = {
@@ -114,9 +129,8 @@ helper_run(enum role_id role, char *title, size_t title_len)
 	setproctitle("%s", roles[role].name);
 
 	channel_init(&c, h.channel, start_rules, 1, &receipt);
-	c.wait = true;
 	errno = EPROTO;
-	if (channel_receive(&c, &m) != CHANNEL_OK)
+	if (!start_wait(h.channel) || channel_receive(&c, &m) != CHANNEL_OK)
 		start_fail(SANDBOX_PROTOCOL);
 	message_table_hash(hash);
 	errno = EPROTO;

@@ -74,7 +74,7 @@ wire_wait(struct worker *w, int fd, short events, uint64_t deadline)
 		if (n == -1 && errno != EINTR)
 			return FMLTP_INTERNAL;
 		if (n > 0 && p[1].revents != 0)
-			_exit(0);
+			worker_leave(w);
 		if (n > 0 && p[0].revents != 0)
 			return FMLTP_OK;
 		if (n == 0)

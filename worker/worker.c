@@ -39,6 +39,14 @@ worker_tell_end(struct worker *w, enum fmltp_error error, enum session_end end)
 }
 
 _Noreturn void
+worker_leave(struct worker *w)
+{
+	secure_wipe(&w->secure);
+	worker_tell_end(w, FMLTP_CLOSED, SESSION_END_ERROR);
+	_exit(0);
+}
+
+_Noreturn void
 worker_run(struct worker *w)
 {
 	enum session_end end = SESSION_END_ERROR;

@@ -80,6 +80,10 @@ struct worker {
  */
 _Noreturn void worker_run(struct worker *w);
 
+/* The master ends the session, or is gone: says how far it came, and ends
+ * the process. */
+_Noreturn void worker_leave(struct worker *w);
+
 /* wire.c: the socket. */
 
 /* Milliseconds of the monotonic clock. */

@@ -181,6 +181,25 @@ class Shutdown(harness.OwnServerCase):
         server.process.wait(harness.DEADLINE)
         self.assertEqual(server.process.returncode, 0)
 
+    def test_the_log_says_how_far_each_came(self):
+        """A worker that is told to end reports its figures."""
+        server = self.start(handshake_client_timeout=60)
+        client = server.client().handshake()
+        self.assertTrue(client.command("HELP").startswith(b"200 "))
+        half = server.client().until("chal")
+        server.signal(signal.SIGTERM)
+        end = server.log.wait("session-end", reason="shutdown")
+        self.assertEqual(end["commands"], "1")
+        self.assertGreater(int(end["bytes_in"]), 500)
+        self.assertGreater(int(end["bytes_out"]), 500)
+        failed = server.log.wait("handshake-failed", reason="shutdown")
+        self.assertEqual(failed["stage"], "chal")
+        self.assertGreater(int(failed["bytes_in"]), 100)
+        client.close()
+        half.close()
+        server.process.wait(harness.DEADLINE)
+        self.assertEqual(server.process.returncode, 0)
+
     def ended(self, client):
         """The connection is over, in whatever way."""
         try:
