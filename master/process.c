@@ -158,7 +158,14 @@ process_send_start(struct master *m, int channel, enum role_id role,
 					     : &m->config->worker_user;
 	s.uid = user->uid;
 	s.gid = user->gid;
-	s.nofile = role == ROLE_KEYS ? m->nofile : 64;
+	/*
+	 * The kernel measures what a user has in flight in channels by the
+	 * sender's limit.  Without root that is one user's for all, and what
+	 * waits for the zygote would keep it from answering.
+	 */
+	s.nofile = role == ROLE_KEYS || (role == ROLE_ZYGOTE && !m->as_root)
+	    ? m->nofile
+	    : 64;
 	/*
 	 * A zygote's user has its workers and nothing else, with room for
 	 * those of a zygote before it.  Without root they are one user's
