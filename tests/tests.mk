@@ -15,11 +15,12 @@ include tests/unit/unit.mk
 # The server with a fork that fails.
 FAULTS := $(B)/faults/flexmusicd $(B)/faults/flexmusicd-worker
 
-$(B)/faults/flexmusicd: $(call obj,$(DAEMON_SRC) tests/faults/fork.c) $(FMLTP_LIB)
+$(B)/faults/flexmusicd: $(call obj,$(DAEMON_SRC) tests/faults/fork.c \
+    tests/faults/clock.c) $(FMLTP_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) \
-	    -Wl,--wrap=fork,--wrap=clone $(DAEMON_LIBS)
+	    -Wl,--wrap=fork,--wrap=clone,--wrap=master_now $(DAEMON_LIBS)
 
 $(B)/faults/flexmusicd-worker: $(call obj,$(WORKER_SRC) tests/faults/fork.c) $(FMLTP_LIB)
 	@mkdir -p $(@D)

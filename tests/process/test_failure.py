@@ -548,6 +548,73 @@ class Shortage(FailureCase):
         self.serves_again(server)
 
 
+class Attacks(FailureCase):
+    """Deaths that only an attack brings about, over all addresses."""
+
+    MANY = 8  # in ten minutes
+
+    def crash(self, server):
+        """One worker dies of SIGSEGV; returns the zygote that made it."""
+        zygote = server.one("zygote").pid
+        with server.client() as client:
+            client.handshake()
+            os.kill(server.worker(client.peer).pid, signal.SIGSEGV)
+            event = server.log.wait("worker-died", peer=client.peer)
+            self.assertEqual(event["attack"], "yes")
+        return zygote
+
+    def test_each_brings_a_fresh_zygote_and_many_a_delay(self):
+        server = self.start()
+        before = server.footprint()
+        session = server.client().handshake()
+        zygotes = set()
+        for _ in range(self.MANY):
+            zygotes.add(self.crash(server))
+            self.serves_again(server)
+        self.assertEqual(len(zygotes), self.MANY)
+        self.assertEqual(server.log.find("accept-delayed"), [])
+        self.crash(server)
+        delayed = server.log.wait("accept-delayed")
+        self.assertEqual((delayed["attacks"], delayed["delay_ms"]),
+                         (str(self.MANY + 1), "1000"))
+        self.serves_again(server)
+        self.crash(server)
+        delayed = server.log.wait("accept-delayed", count=2)
+        self.assertEqual((delayed["attacks"], delayed["delay_ms"]),
+                         (str(self.MANY + 2), "2000"))
+        self.serves_again(server)
+        self.assertTrue(session.command("HELP").startswith(b"200 "))
+        session.quit()
+        server.quiet()
+        self.assertEqual(server.settle(before), before)
+
+
+class FullServer(FailureCase):
+    """Nobody waits behind a session that does nothing: with a clock that runs
+    faster (tests/faults)."""
+
+    def test_longest_idle_session_gives_way(self):
+        os.environ["FLEXMUSIC_TEST_CLOCK"] = "200"
+        self.addCleanup(os.environ.pop, "FLEXMUSIC_TEST_CLOCK")
+        server = self.start(binary=os.path.join(
+            harness.BUILD, "faults", "flexmusicd"), max_connections=2)
+        first = server.client().handshake()
+        second = server.client().handshake()
+        time.sleep(1)  # 200 s by the master's clock
+        with server.client() as third:
+            third.handshake()
+            event = server.log.wait("session-end", reason="gave-way")
+            self.assertEqual(event["peer"], first.peer)
+            try:
+                self.assertEqual(first.rest(), b"")
+            except ConnectionResetError:
+                pass
+            self.assertTrue(second.command("HELP").startswith(b"200 "))
+            third.quit()
+        first.close()
+        second.quit()
+
+
 class Fork(FailureCase):
     """The same without a cgroup: programs whose fork the linker replaced
     (tests/faults)."""
