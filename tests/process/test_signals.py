@@ -478,6 +478,27 @@ class Stopped(harness.OwnServerCase):
         self.serves(server)
         server.stop()
 
+    def test_signals_to_paramgen(self):
+        """The maker of parameters obeys its channel alone.  A search of this
+        size takes minutes, so it is there all the time."""
+        server = harness.Server(seeds={}, key_size=4096)
+        self.addCleanup(server.remove)
+        server.spawn()
+        self.addCleanup(server.kill)
+        server.log.wait("sandbox", role="paramgen")
+        maker = harness.wait_for("paramgen",
+                                 lambda: server.role("paramgen"))[0]
+        for number in OBEYED + IGNORED:
+            self.assertTrue(harness.kill(maker.pid, number))
+        time.sleep(0.3)
+        self.assertEqual([p.pid for p in server.role("paramgen")],
+                         [maker.pid])
+        self.assertEqual(server.log.find(("helper-died", "shutdown")), [])
+        server.signal(signal.SIGTERM)
+        server.process.wait(harness.DEADLINE)
+        self.assertEqual(server.process.returncode, 0)
+        self.assertEqual(harness.left_behind([maker]), [])
+
     def unharmed(self, server):
         """Nothing died, and a new client is served."""
         self.serves(server)
