@@ -100,7 +100,7 @@ static const struct process_kind master_zygote_kind = {
 	.role = ROLE_ZYGOTE,
 	.restart = true,
 	.rules = session_zygote_rules,
-	.rule_count = 2,
+	.rule_count = SESSION_ZYGOTE_RULES,
 	.up = master_zygote_up,
 	.down = master_zygote_down,
 };
@@ -118,7 +118,7 @@ static const struct process_kind master_old_zygote_kind = {
 	.role = ROLE_ZYGOTE,
 	.restart = false,
 	.rules = session_zygote_rules,
-	.rule_count = 2,
+	.rule_count = SESSION_ZYGOTE_RULES,
 	.up = master_zygote_up,
 	.down = master_old_zygote_down,
 };
@@ -200,7 +200,7 @@ static const struct process_kind master_keys_kind = {
 	.role = ROLE_KEYS,
 	.restart = true,
 	.rules = master_keys_rules,
-	.rule_count = 2,
+	.rule_count = sizeof(master_keys_rules) / sizeof(master_keys_rules[0]),
 	.up = master_keys_up,
 	.down = master_keys_down,
 };

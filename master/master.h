@@ -172,8 +172,8 @@ void session_violation(
 struct session *session_find(struct master *m, uint64_t id);
 /* The zygote is gone: what it had not forked yet has failed. */
 void session_zygote_lost(struct process *zygote);
-extern const struct channel_rule session_zygote_rules[];
-extern const size_t session_zygote_rule_count;
+#define SESSION_ZYGOTE_RULES 2
+extern const struct channel_rule session_zygote_rules[SESSION_ZYGOTE_RULES];
 
 /* listener.c */
 

@@ -532,13 +532,11 @@ session_serve_spawn_failed(void *arg, const union message_any *any, int *fds)
 	return true;
 }
 
-const struct channel_rule session_zygote_rules[] = {
+const struct channel_rule session_zygote_rules[SESSION_ZYGOTE_RULES] = {
 	{ MESSAGE_SPAWNED, CHANNEL_ANY_STATE, false, session_serve_spawned },
 	{ MESSAGE_SPAWN_FAILED, CHANNEL_ANY_STATE, false,
 	    session_serve_spawn_failed },
 };
-const size_t session_zygote_rule_count =
-    sizeof(session_zygote_rules) / sizeof(session_zygote_rules[0]);
 
 void
 session_zygote_lost(struct process *zygote)

@@ -9,13 +9,11 @@
  * reaps it, and its death ends it.
  */
 #include <sys/mman.h>
-#include <sys/random.h>
 
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -43,7 +41,6 @@ struct zygote {
 	struct channel channel;
 	char *title_area; /* ps(1) reads it */
 	size_t title_max;
-	size_t title_len;
 	char title[ZYGOTE_TITLE]; /* of the worker that is forked next */
 	char title_home[ZYGOTE_TITLE]; /* title_area, where it can be moved */
 	union {
@@ -81,6 +78,24 @@ zygote_tell_stack(struct zygote *z)
 }
 #endif
 
+/* What every child does first: its own stack is known, its sandbox is on. */
+static void
+zygote_enter_child(struct zygote *z)
+{
+	zygote_tell_stack(z);
+	if (sandbox_enter_worker(
+		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
+		_exit(1);
+}
+
+/* Forks a child that is the master's; -1 with errno. */
+static pid_t
+zygote_fork(struct zygote *z, int (*child)(void *))
+{
+	return clone(child, z->stack + sizeof(z->stack),
+	    CLONE_PARENT | CLONE_PIDFD, z, &z->pidfd);
+}
+
 /* The first steps of a worker, before it reads a byte of its client. */
 static int
 zygote_child(void *arg)
@@ -89,12 +104,9 @@ zygote_child(void *arg)
 	const struct message_spawn *m = &z->message.hot.spawn;
 	struct worker *w = &z->worker;
 
-	zygote_tell_stack(z);
 	close(z->channel.fd);
-	if (sandbox_enter_worker(
-		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
-		_exit(1);
-	memcpy(z->title_area, z->title, z->title_len);
+	zygote_enter_child(z);
+	memcpy(z->title_area, z->title, z->title_max);
 	w->client = z->fds[0];
 	w->master = z->fds[1];
 	w->keys = z->fds[2];
@@ -112,13 +124,9 @@ zygote_child(void *arg)
 static void
 zygote_make_title(struct zygote *z, const struct message_spawn *m)
 {
-	int n;
-
 	memset(z->title, 0, z->title_max);
-	n = snprintf(z->title, z->title_max,
-	    "flexmusicd: worker [session %llu] %s",
+	snprintf(z->title, z->title_max, "flexmusicd: worker [session %llu] %s",
 	    (unsigned long long)m->session, m->peer);
-	z->title_len = n > 0 ? z->title_max : 0;
 }
 
 static bool
@@ -132,8 +140,7 @@ zygote_spawn(void *arg, const union message_any *any, int *fds)
 
 	memcpy(z->fds, fds, sizeof(z->fds));
 	zygote_make_title(z, &any->message_spawn);
-	pid = clone(zygote_child, z->stack + sizeof(z->stack),
-	    CLONE_PARENT | CLONE_PIDFD, z, &z->pidfd);
+	pid = zygote_fork(z, zygote_child);
 	if (pid == -1) {
 		memset(&failed, 0, sizeof(failed));
 		failed.error = errno;
@@ -188,12 +195,7 @@ zygote_main(struct helper *h)
 static int
 zygote_child_empty(void *arg)
 {
-	struct zygote *z = arg;
-
-	zygote_tell_stack(z);
-	if (sandbox_enter_worker(
-		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
-		_exit(1);
+	zygote_enter_child(arg);
 	_exit(0);
 }
 
@@ -205,8 +207,7 @@ zygote_self_test(struct helper *h)
 	struct pollfd p;
 	struct message_spawned m;
 
-	if (clone(zygote_child_empty, z->stack + sizeof(z->stack),
-		CLONE_PARENT | CLONE_PIDFD, z, &z->pidfd) == -1)
+	if (zygote_fork(z, zygote_child_empty) == -1)
 		return false;
 	p.fd = z->pidfd;
 	p.events = POLLIN;
