@@ -53,18 +53,21 @@ LDFLAGS_ALL := $(LDHARDEN) $(CET) \
 FMLTP_SRC := $(wildcard fmltp/*.c)
 PRIVSEP_SRC := privsep/channel.c privsep/message.c privsep/roles.c \
 	privsep/sandbox_linux.c privsep/start.c privsep/build_id.c privsep/main.c
-DAEMON_SRC := $(wildcard master/*.c keys/*.c paramgen/*.c) $(PRIVSEP_SRC) \
-	privsep/roles_daemon.c privsep/sandbox_table.c privsep/sandbox_filter.c
+DAEMON_SRC := $(wildcard master/*.c keys/*.c paramgen/*.c auth/*.c) \
+	$(PRIVSEP_SRC) privsep/users.c privsep/roles_daemon.c privsep/sandbox_table.c privsep/sandbox_filter.c
 WORKER_SRC := $(wildcard worker/*.c) $(PRIVSEP_SRC) privsep/roles_worker.c
 CLIENT_SRC := $(wildcard client/*.c)
+CTL_SRC	:= $(wildcard ctl/*.c) privsep/users.c privsep/message.c privsep/roles.c
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 FMLTP_LIB := $(B)/libfmltp.a
-PROGRAMS := $(B)/flexmusicd $(B)/flexmusicd-worker $(B)/flexmusic
+PROGRAMS := $(B)/flexmusicd $(B)/flexmusicd-worker $(B)/flexmusic \
+	$(B)/flexmusicctl
 
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libseccomp \
-	libevent_core libconfuse)
+	libevent_core libconfuse) -lcrypt
 CLIENT_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
+CTL_LIBS = $(CLIENT_LIBS) -lcrypt
 ifeq ($(STATIC)$(SANITIZE),yes)
 WORKER_LINK = -static-pie
 WORKER_LIBS = $(shell $(PKG_CONFIG) --static --libs libbsd-overlay libcrypto)
@@ -77,7 +80,8 @@ endif
 # where another PREFIX or SYSCONFDIR is given.
 NAMES	:= -DFLEXMUSIC_VERSION='"$(VERSION)"' \
 	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
-NAMED	:= $(call obj,master/daemon.c master/master.c client/main.c)
+NAMED	:= $(call obj,master/daemon.c master/master.c master/config_keys.c client/main.c \
+	ctl/main.c)
 
 # `make V=1` prints whole commands.
 Q = $(if $(V),,@)
@@ -101,7 +105,7 @@ $(B)/names: FORCE
 	@echo "$(NAMES)" | cmp -s - $@ || echo "$(NAMES)" > $@
 
 BUILD_SOURCES := $(sort $(wildcard fmltp/*.[ch] privsep/*.[ch] master/*.[ch] \
-	worker/*.[ch] keys/*.[ch] paramgen/*.[ch])) Makefile
+	worker/*.[ch] keys/*.[ch] paramgen/*.[ch] auth/*.[ch])) Makefile
 
 # Both server programs carry the hash of what they were built from.
 $(B)/build_id.h: $(BUILD_SOURCES)
@@ -130,12 +134,18 @@ $(B)/flexmusic: $(call obj,$(CLIENT_SRC)) $(FMLTP_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(CLIENT_LIBS)
 
+$(B)/flexmusicctl: $(call obj,$(CTL_SRC)) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(CTL_LIBS)
+
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 include tests/tests.mk
 -include bench/bench.mk
 
-MAN := man/flexmusicd.8 man/flexmusicd.conf.5 man/flexmusic.1
+MAN := man/flexmusicd.8 man/flexmusicctl.8 man/flexmusicd.conf.5 man/flexmusic.1
 DOCS := README.md LICENSE docs/FMLTP.md docs/ARCHITECTURE.md docs/SECURITY.md
+# Examples, for an administrator to copy.
+FAIL2BAN := fail2ban/filter.d/flexmusicd.conf fail2ban/jail.d/flexmusicd.conf
 # Pages and unit say where this installation has its files.
 place = sed 's|/usr/local/libexec/|$(LIBEXECDIR)/|g; \
 	s|/usr/local/sbin/|$(SBINDIR)/|g; s|/etc/flexmusic/|$(SYSCONFDIR)/flexmusic/|g'
@@ -149,7 +159,7 @@ install: all
 	    $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(SYSCONFDIR)/flexmusic \
 	    $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
 	    $(DESTDIR)$(TMPFILESDIR)
-	install -m 755 $(B)/flexmusicd $(DESTDIR)$(SBINDIR)
+	install -m 755 $(B)/flexmusicd $(B)/flexmusicctl $(DESTDIR)$(SBINDIR)
 	install -m 755 $(B)/flexmusic $(DESTDIR)$(BINDIR)
 	install -m 755 $(B)/flexmusicd-worker $(DESTDIR)$(LIBEXECDIR)
 	for page in $(MAN); do \
@@ -158,6 +168,9 @@ install: all
 	done
 	for file in $(DOCS); do \
 	    install -m 644 $$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
+	done
+	for file in $(FAIL2BAN); do \
+	    install -D -m 644 etc/$$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
 	done
 	[ -e $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf ] || \
 	    install -m 644 etc/flexmusicd.conf \
@@ -172,14 +185,16 @@ install: all
 
 # The configuration and the state stay.
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/flexmusicd $(DESTDIR)$(BINDIR)/flexmusic \
+	rm -f $(DESTDIR)$(SBINDIR)/flexmusicd $(DESTDIR)$(SBINDIR)/flexmusicctl \
+	    $(DESTDIR)$(BINDIR)/flexmusic \
 	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-worker \
 	    $(DESTDIR)$(UNITDIR)/flexmusicd.service \
 	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf \
 	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf \
-	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS)) \
+	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS) $(FAIL2BAN)) \
 	    $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p))
-	-rmdir $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)
+	-rmdir $(addprefix $(DESTDIR)$(DOCDIR)/,docs fail2ban/filter.d \
+	    fail2ban/jail.d fail2ban) $(DESTDIR)$(DOCDIR)
 
 # For the tests: with which flags the second compiler is to look.
 print-flags:
@@ -192,7 +207,7 @@ clean:
 	rm -rf build
 
 help:
-	@echo 'make            build/flexmusicd, flexmusicd-worker, flexmusic'
+	@echo 'make            build/flexmusicd, flexmusicd-worker, flexmusicctl, flexmusic'
 	@echo 'make demo       a private server and two clients, explained'
 	@echo 'make check      all tests; ONLY=pattern or SUITES="interop start" some'
 	@echo 'make run        the server in the foreground, 127.0.0.1 port 8900'

@@ -12,17 +12,14 @@ Exit status: 0, or 1 where a requirement is not met (a goal may be missed), or
 2 where nothing can be measured.
 """
 
-import argparse
 import contextlib
 import os
-import platform
-import signal
 import statistics
 import sys
 
-from measure import (AT_ONCE, BITS, ROLES, ROOT, TOP, Broken, Server, Sshd,
-                     Unable, fields, harness, raise_descriptors, run,
-                     system_calls)
+from measure import (AT_ONCE, BITS, ROLES, Broken, Server, Sshd, Unable,
+                     fields, harness, raise_descriptors, run, system_calls)
+from report import Report, machine, main, us
 
 ROUNDS = 5
 HANDSHAKES = 600  # of a round
@@ -45,48 +42,6 @@ def medians(rows):
     """The median of each figure of several rounds."""
     return {key: statistics.median(row[key] for row in rows)
             for key in rows[0]}
-
-
-def us(value):
-    """A time, as the table has it."""
-    return "%.0f us" % value
-
-
-class Report:
-    """The table, and whether all requirements were met."""
-
-    def __init__(self):
-        self.met = True
-        self.line("%-46s %11s %11s %7s" % ("", "figure", "limit", "ratio"))
-
-    @staticmethod
-    def line(text=""):
-        """A line, as it is."""
-        print(text.rstrip(), flush=True)
-
-    def row(self, what, figure="", limit="", ratio="", judged=""):
-        """A line of the table."""
-        self.line("%-46s %11s %11s %7s  %s" % (what, figure, limit, ratio,
-                                               judged))
-
-    def judge(self, what, figure, limit, ratio, rule, bound, goal=None):
-        """A line with a requirement: "at most" or "at least" the bound."""
-        ok = ratio <= bound if rule == "at most" else ratio >= bound
-        judged = "%s %g: %s" % (rule, bound, "met" if ok else "NOT MET")
-        if goal is not None:
-            judged += "; goal %g: %s" % (
-                goal, "met" if ratio <= goal else "not yet")
-        self.met = self.met and ok
-        self.row(what, figure, limit, "%.2f" % ratio, judged)
-
-    def broken(self, what, why):
-        """A line of what does not work."""
-        self.met = False
-        self.row(what, judged="NOT MET: %s" % why)
-
-    def skipped(self, what, why):
-        """A line of what is left out."""
-        self.row(what, judged="left out: %s" % why)
 
 
 def measure_limit(tools):
@@ -218,20 +173,11 @@ def measure_idle(report, build, tools):
         report.broken(what, e)
 
 
-def heading(server):
-    """Where all this was measured."""
-    model = "unknown processor"
-    with open("/proc/cpuinfo") as f:
-        for line in f:
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    print("DH of %d bits on %s, %d processors, Linux %s; %s, CPU time by %s" %
-          (BITS, model, os.cpu_count(), platform.release(),
-           "as root" if ROOT else "as an ordinary user (one user for all "
-           "processes, no chroot)",
-           "cgroup" if server.program.cgroup else "/proc"))
-    print(flush=True)
+def start_report(server):
+    """The heading."""
+    print("DH of %d bits on %s, CPU time by %s\n" %
+          (BITS, machine(), "cgroup" if server.program.cgroup else "/proc"))
+    return Report()
 
 
 def bench(build, quick):
@@ -247,8 +193,7 @@ def bench(build, quick):
                 sshd = stack.enter_context(Sshd())
             except Unable as e:
                 no_sshd = e
-        heading(servers["static"])
-        report = Report()
+        report = start_report(servers["static"])
         costs = measure_rounds(report, servers, sshd, tools)
         if no_sshd:
             report.skipped("the same, beside a key exchange of sshd", no_sshd)
@@ -259,27 +204,6 @@ def bench(build, quick):
         return report.met
 
 
-def stop(number, frame):
-    """A signal ends the run as an exception does: with nothing left."""
-    sys.exit(128 + number)
-
-
-def main():
-    """Arguments in, exit status out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--build", default=os.path.join(TOP, "build"),
-                        help="the build directory, bench/ and dynamic/ in it")
-    parser.add_argument("--quick", action="store_true",
-                        help="only the cost of a handshake: 15 s")
-    args = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-    try:
-        return 0 if bench(os.path.abspath(args.build), args.quick) else 1
-    except (Broken, Unable, OSError) as e:
-        print("bench: %s" % e, file=sys.stderr)
-        return 2
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__.splitlines()[0],
+                  "only the cost of a handshake: 15 s", bench))

@@ -6,17 +6,22 @@
  * packets and the sessions' keys.  Not a client to copy: its private exponent
  * is 2, so that its public value is 4 and the shared secret one squaring.
  *
- * usage: load [-i] [-a addresses] [-c at_once] [-n handshakes] host port
+ * usage: load [-il] [-a addresses] [-c at_once | -r rate] [-n handshakes]
+ *	host port
  *  -i  holds every session until its standard input ends
+ *  -l  says how long handshakes took, too: p50_us, p99_us and max_us
  *  -a  connects from so many addresses of 127.1.0.0/16 (default: the usual)
  *  -c  connections under way at once (8)
  *  -n  complete handshakes to do (100)
+ *  -r  starts so many a second, however many are under way; how long one
+ *	took counts from the moment it was due
  * Prints one line: done, failed, wall_us and cpu_us.
  */
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -53,9 +58,20 @@ enum load_step {
 	LOAD_DONE
 };
 
+/* A generation that the server has shown. */
+struct load_group {
+	struct dh_params params;
+	BIGNUM *p;
+	struct buf public; /* packet 4 */
+	uint8_t public_mem[DH_PEM_MAX];
+	struct load_group *older;
+};
+
 struct load_client {
 	int fd;
 	enum load_step step;
+	double since_us;
+	const struct load_group *group;
 	struct fernet fernet;
 	size_t banner_len;
 	uint8_t banner[VERSION_LINE_MAX];
@@ -73,12 +89,12 @@ struct load {
 	unsigned long failed;
 	unsigned long now; /* under way */
 	int epoll;
-	bool has_params;
-	struct dh_params params; /* of all connections */
-	BIGNUM *p;
+	int timer; /* where handshakes start at a rate */
+	double period_us; /* of that */
+	double due_us; /* the next one */
+	double *took_us; /* of each that is done; NULL: nobody asks */
+	struct load_group *group; /* the newest */
 	BN_CTX *ctx;
-	struct buf public; /* packet 4 */
-	uint8_t public_mem[DH_PEM_MAX];
 };
 
 static _Noreturn void
@@ -98,9 +114,9 @@ load_clock_us(clockid_t clock)
 	return 1e6 * (double)ts.tv_sec + (double)ts.tv_nsec / 1e3;
 }
 
-/* Starts one connection. */
+/* Starts one connection, which was due at `since_us`. */
 static void
-load_connect(struct load *l)
+load_connect(struct load *l, double since_us)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 	struct sockaddr_in from = { .sin_family = AF_INET };
@@ -111,6 +127,7 @@ load_connect(struct load *l)
 	if (c == NULL)
 		load_fail("malloc");
 	c->step = LOAD_VEX_INIT;
+	c->since_us = since_us;
 	c->in_len = 0;
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd == -1 ||
@@ -183,27 +200,32 @@ load_vex_init(struct load_client *c)
 	return load_send(c, &b) ? FMLTP_OK : FMLTP_RESET;
 }
 
-/* The first packet 3 says what the others are to be: nothing rotates. */
-static enum fmltp_error
-load_take_params(struct load *l, const struct dh_params *params)
+/* What is sent in the generation of these parameters, made when they are
+ * first seen; NULL without memory. */
+static const struct load_group *
+load_find_group(struct load *l, const struct dh_params *params)
 {
-	static uint8_t y[DH_PRIME_MAX];
+	uint8_t y[DH_PRIME_MAX] = { 0 };
+	struct load_group *g;
 
-	if (l->has_params)
-		return params->len == l->params.len &&
-			memcmp(params->p, l->params.p, params->len) == 0
-		    ? FMLTP_OK
-		    : FMLTP_DH_GROUP;
-	l->params = *params;
-	l->p = BN_bin2bn(params->p, params->len, NULL);
-	l->ctx = BN_CTX_new();
-	if (l->p == NULL || l->ctx == NULL)
-		return FMLTP_INTERNAL;
+	for (g = l->group; g != NULL; g = g->older)
+		if (params->len == g->params.len &&
+		    memcmp(params->p, g->params.p, params->len) == 0)
+			return g;
+	if ((g = malloc(sizeof(*g))) == NULL)
+		return NULL;
+	g->params = *params;
+	g->p = BN_bin2bn(params->p, params->len, NULL);
 	y[params->len - 1] = 4;
-	buf_init(&l->public, l->public_mem, sizeof(l->public_mem));
-	dh_public_put_pem(&l->public, params, y);
-	l->has_params = true;
-	return l->public.failed ? FMLTP_INTERNAL : FMLTP_OK;
+	buf_init(&g->public, g->public_mem, sizeof(g->public_mem));
+	dh_public_put_pem(&g->public, params, y);
+	if (g->p == NULL || g->public.failed) {
+		BN_free(g->p);
+		free(g);
+		return NULL;
+	}
+	g->older = l->group;
+	return l->group = g;
 }
 
 /* Packets 3 and 4. */
@@ -218,28 +240,29 @@ load_kex_init(struct load *l, struct load_client *c)
 	if (e != FMLTP_OK)
 		return e;
 	load_drop(c, taken);
-	if ((e = load_take_params(l, &params)) != FMLTP_OK)
-		return e;
-	return load_send(c, &l->public) ? FMLTP_OK : FMLTP_RESET;
+	if ((c->group = load_find_group(l, &params)) == NULL)
+		return FMLTP_INTERNAL;
+	return load_send(c, &c->group->public) ? FMLTP_OK : FMLTP_RESET;
 }
 
 /* The session's key: y squared, and HKDF-SHA256 without salt and info. */
 static bool
-load_derive(struct load *l, const uint8_t *y, uint8_t key[FERNET_KEY_LEN])
+load_derive(struct load *l, const struct load_group *g, const uint8_t *y,
+    uint8_t key[FERNET_KEY_LEN])
 {
 	static const uint8_t zero[CRYPTO_SHA256_LEN], one[] = { 1 };
 	uint8_t z[DH_PRIME_MAX], prk[CRYPTO_SHA256_LEN];
 	struct crypto_hmac h;
-	BIGNUM *n = BN_bin2bn(y, l->params.len, NULL);
+	BIGNUM *n = BN_bin2bn(y, g->params.len, NULL);
 	bool ok;
 
-	ok = n != NULL && BN_mod_sqr(n, n, l->p, l->ctx) &&
-	    BN_bn2binpad(n, z, l->params.len) == l->params.len;
+	ok = n != NULL && BN_mod_sqr(n, n, g->p, l->ctx) &&
+	    BN_bn2binpad(n, z, g->params.len) == g->params.len;
 	BN_free(n);
 	if (!ok)
 		return false;
 	crypto_hmac_init(&h, zero, sizeof(zero));
-	crypto_hmac_update(&h, z, l->params.len);
+	crypto_hmac_update(&h, z, g->params.len);
 	crypto_hmac_peek(&h, prk);
 	crypto_hmac_init(&h, prk, sizeof(prk));
 	crypto_hmac_update(&h, one, sizeof(one));
@@ -261,11 +284,11 @@ load_kex_id(struct load *l, struct load_client *c)
 		load_drop(c, 1);
 	if (c->in_len == 0)
 		return FMLTP_MORE;
-	e = dh_public_parse_pem(c->in, c->in_len, &l->params, y, &taken);
+	e = dh_public_parse_pem(c->in, c->in_len, &c->group->params, y, &taken);
 	if (e != FMLTP_OK)
 		return e;
 	load_drop(c, taken);
-	if (!load_derive(l, y, key) ||
+	if (!load_derive(l, c->group, y, key) ||
 	    getrandom(iv, sizeof(iv), 0) != (ssize_t)sizeof(iv))
 		return FMLTP_INTERNAL;
 	fernet_init(&c->fernet, key);
@@ -351,6 +374,9 @@ load_ready(struct load *l, struct load_client *c)
 		return;
 	l->now--;
 	if (e == FMLTP_OK) {
+		if (l->took_us != NULL)
+			l->took_us[l->done] =
+			    load_clock_us(CLOCK_MONOTONIC) - c->since_us;
 		l->done++;
 		if (l->hold)
 			return;
@@ -363,6 +389,42 @@ load_ready(struct load *l, struct load_client *c)
 	free(c);
 }
 
+/* From now on one handshake a period is due. */
+static void
+load_start_timer(struct load *l, unsigned long rate)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	const long second = 1000000000L, ns = second / (long)rate;
+	struct itimerspec spec = { { ns / second, ns % second }, { 0, 0 } };
+
+	l->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	/* The first one is due at once, by the clock that the others are due
+	 * by, whenever this process is let go on. */
+	if (l->timer == -1 ||
+	    epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->timer, &event) == -1 ||
+	    clock_gettime(CLOCK_MONOTONIC, &spec.it_value) == -1 ||
+	    timerfd_settime(l->timer, TFD_TIMER_ABSTIME, &spec, NULL) == -1)
+		load_fail("timerfd");
+	l->period_us = (double)ns / 1e3;
+	l->due_us = 1e6 * (double)spec.it_value.tv_sec +
+	    (double)spec.it_value.tv_nsec / 1e3;
+}
+
+static void
+load_serve_timer(struct load *l)
+{
+	uint64_t due;
+
+	if (read(l->timer, &due, sizeof(due)) != (ssize_t)sizeof(due))
+		return;
+	for (; due > 0 && l->started < l->wanted; due--) {
+		load_connect(l, l->due_us);
+		l->due_us += l->period_us;
+	}
+	if (l->started == l->wanted)
+		close(l->timer);
+}
+
 static void
 load_run(struct load *l, unsigned long at_once)
 {
@@ -370,8 +432,9 @@ load_run(struct load *l, unsigned long at_once)
 	int i, n;
 
 	while (l->done + l->failed < l->wanted) {
-		while (l->now < at_once && l->started < l->wanted)
-			load_connect(l);
+		while (l->period_us == 0 && l->now < at_once &&
+		    l->started < l->wanted)
+			load_connect(l, load_clock_us(CLOCK_MONOTONIC));
 		n = epoll_wait(l->epoll, event, LOAD_EVENTS, LOAD_WAIT_MS);
 		if (n == -1 && errno != EINTR)
 			load_fail("epoll_wait");
@@ -380,8 +443,30 @@ load_run(struct load *l, unsigned long at_once)
 			exit(1);
 		}
 		for (i = 0; i < n; i++)
-			load_ready(l, event[i].data.ptr);
+			if (event[i].data.ptr == NULL)
+				load_serve_timer(l);
+			else
+				load_ready(l, event[i].data.ptr);
 	}
+}
+
+static int
+load_compare(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+static void
+load_print_times(struct load *l)
+{
+	if (l->took_us == NULL || l->done == 0)
+		return;
+	qsort(l->took_us, l->done, sizeof(*l->took_us), load_compare);
+	printf(" p50_us=%.0f p99_us=%.0f max_us=%.0f",
+	    l->took_us[(l->done - 1) / 2], l->took_us[(l->done - 1) * 99 / 100],
+	    l->took_us[l->done - 1]);
 }
 
 static unsigned long
@@ -417,12 +502,13 @@ int
 main(int argc, char **argv)
 {
 	static struct load l = { .wanted = 100 };
-	unsigned long at_once = 8;
+	unsigned long at_once = 8, rate = 0;
+	bool times = false;
 	double wall, cpu;
 	char c;
 	int option;
 
-	while ((option = getopt(argc, argv, "ia:c:n:")) != -1)
+	while ((option = getopt(argc, argv, "ia:c:ln:r:")) != -1)
 		switch (option) {
 		case 'i':
 			l.hold = true;
@@ -434,15 +520,21 @@ main(int argc, char **argv)
 		case 'c':
 			at_once = load_number(optarg, LOAD_MAX);
 			break;
+		case 'l':
+			times = true;
+			break;
 		case 'n':
 			l.wanted = load_number(optarg, LOAD_MAX);
+			break;
+		case 'r':
+			rate = load_number(optarg, LOAD_MAX);
 			break;
 		default:
 			return 2;
 		}
 	if (argc - optind != 2) {
 		fprintf(stderr,
-		    "usage: load [-i] [-a addresses] [-c at_once] "
+		    "usage: load [-il] [-a addresses] [-c at_once | -r rate] "
 		    "[-n handshakes] host port\n");
 		return 2;
 	}
@@ -456,12 +548,19 @@ main(int argc, char **argv)
 	load_raise_descriptors();
 	if ((l.epoll = epoll_create1(EPOLL_CLOEXEC)) == -1)
 		load_fail("epoll_create1");
+	if ((l.ctx = BN_CTX_new()) == NULL ||
+	    (times && (l.took_us = calloc(l.wanted, sizeof(double))) == NULL))
+		load_fail("malloc");
+	if (rate > 0)
+		load_start_timer(&l, rate);
 	wall = load_clock_us(CLOCK_MONOTONIC);
 	cpu = load_clock_us(CLOCK_PROCESS_CPUTIME_ID);
 	load_run(&l, at_once);
-	printf("done=%lu failed=%lu wall_us=%.0f cpu_us=%.0f\n", l.done,
-	    l.failed, load_clock_us(CLOCK_MONOTONIC) - wall,
+	printf("done=%lu failed=%lu wall_us=%.0f cpu_us=%.0f", l.done, l.failed,
+	    load_clock_us(CLOCK_MONOTONIC) - wall,
 	    load_clock_us(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+	load_print_times(&l);
+	putchar('\n');
 	fflush(stdout);
 	while (l.hold && read(STDIN_FILENO, &c, 1) > 0)
 		continue;

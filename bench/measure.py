@@ -32,6 +32,7 @@ ROOT = os.getuid() == 0
 # Numbers that no account of a usual system has; nothing is created.
 WORKER_USER = 64111
 KEYS_USER = 64112
+AUTH_USER = 64113
 BITS = 2048
 AT_ONCE = 8
 PEERS = 1000  # addresses the load comes from: the log has lines of each
@@ -195,9 +196,9 @@ class Program:
         self.pid = self.process.pid
         self.log = log
 
-    def wait_listening(self, port):
+    def wait_listening(self, port, seconds=60):
         """Waits until it serves; what it said instead is the reason."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while not harness.listening(port):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 with open(self.log, errors="replace") as f:
@@ -273,35 +274,68 @@ class Temporary:
 # -- the server under test -----------------------------------------------
 
 
-class Server(Temporary):
-    """A flexmusicd of the benchmark's own, and the load on it."""
+class Daemon(Temporary):
+    """A flexmusicd of the benchmark's own.
 
-    def __init__(self, build, tools, max_connections=256):
+    `seeds` says how many sets of BITS bits from the test data lie in its
+    state directory; every other keyword is a key of its configuration.
+    """
+
+    def __init__(self, build, tools, seeds=1, **keys):
         super().__init__()
         self.build = build
         self.tools = tools
-        self.max_connections = max_connections
+        self.seeds = seeds
+        self.arguments = ["-d"]
+        self.patience = 60  # seconds until it listens
         self.port = harness.free_port()
+        self.keys = {"host": "127.0.0.1", "port": self.port, "key_size": BITS,
+                     # No search runs beside what is about something else.
+                     "keep_parameters": 0,
+                     "state_dir": self.path("state"),
+                     "chroot_dir": self.path("empty"),
+                     "control_socket": "none", "auth_method": "none",
+                     "max_connections_per_source": 0,
+                     "worker_user": WORKER_USER, "keys_user": KEYS_USER,
+                     "auth_user": AUTH_USER}
+        self.keys.update(keys)
+        for name, mode in (("state", 0o700), ("empty", 0o755)):
+            os.mkdir(self.path(name))
+            os.chmod(self.path(name), mode)
+
+    def configure(self):
+        """Writes the configuration; returns its path."""
+        with open(self.path("conf"), "w") as f:
+            for key, value in self.keys.items():
+                f.write('%s = "%s"\n' % (key, value))
+        return self.path("conf")
+
+    def start(self):
+        """Starts it, and waits until it listens."""
+        if self.seeds:
+            harness.seed_state(self.path("state"), BITS, self.seeds)
+        self.program = Program(
+            [os.path.join(self.build, "flexmusicd"), *self.arguments, "-f",
+             self.configure()], self.path("log"))
+        self.program.wait_listening(self.port, self.patience)
+
+    def client(self, count, *options):
+        """The command line of a load."""
+        return [os.path.join(self.tools, "load"), *options, "-n", str(count),
+                "-c", str(AT_ONCE), "-a", str(PEERS), "127.0.0.1",
+                str(self.port)]
+
+
+class Server(Daemon):
+    """One whose processes are measured, and the load on it."""
+
+    def __init__(self, build, tools, max_connections=256):
+        super().__init__(build, tools, max_connections=max_connections)
         self.helpers = {}
 
     def start(self):
         """Starts it, and waits until it has served for the first time."""
-        for name, mode in (("state", 0o700), ("empty", 0o755)):
-            os.mkdir(self.path(name))
-            os.chmod(self.path(name), mode)
-        harness.seed_state(self.path("state"), BITS)
-        keys = {"host": "127.0.0.1", "port": self.port, "key_size": BITS,
-                "state_dir": self.path("state"),
-                "chroot_dir": self.path("empty"), "worker_user": WORKER_USER,
-                "keys_user": KEYS_USER,
-                "max_connections": self.max_connections}
-        with open(self.path("conf"), "w") as f:
-            for key, value in keys.items():
-                f.write('%s = "%s"\n' % (key, value))
-        self.program = Program(
-            [os.path.join(self.build, "flexmusicd"), "-d", "-f",
-             self.path("conf")], self.path("log"))
-        self.program.wait_listening(self.port)
+        super().start()
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             self.helpers = {"master": [self.program.pid]}
@@ -317,12 +351,6 @@ class Server(Temporary):
     def settle(self, workers=0):
         """Waits until no more workers than these are left."""
         self.program.settle(sum(map(len, self.helpers.values())) - 1 + workers)
-
-    def client(self, count, *options):
-        """The command line of a load."""
-        return [os.path.join(self.tools, "load"), *options, "-n", str(count),
-                "-c", str(AT_ONCE), "-a", str(PEERS), "127.0.0.1",
-                str(self.port)]
 
     def load(self, count, workers=0):
         """Complete handshakes, and what was left when the last was done."""

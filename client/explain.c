@@ -16,6 +16,7 @@
 #define EXPLAIN_HEX_SHORT 8 /* bytes of a short hash */
 #define EXPLAIN_COLUMNS	  74 /* of a note, without its indent */
 
+static const char explain_auth[] = "AUTH ";
 static const char colour_packet[] = "\033[1m";
 static const char colour_server[] = "\033[36m";
 static const char colour_client[] = "\033[32m";
@@ -299,13 +300,43 @@ explain_handshake(void *arg, const struct handshake *h, enum handshake_event e)
 }
 
 void
+explain_no_authentication(const struct explain *x)
+{
+	explain_note(
+	    x, "Nobody is authenticated here: user and password are not sent.");
+}
+
+/* The bytes of a command that may be shown: all of them, but for an AUTH's
+ * password. */
+static size_t
+explain_public_len(const uint8_t *plain, size_t len)
+{
+	const uint8_t *blank = NULL;
+
+	if (len > strlen(explain_auth) &&
+	    memcmp(plain, explain_auth, strlen(explain_auth)) == 0)
+		blank = memchr(plain + strlen(explain_auth), ' ',
+		    len - strlen(explain_auth));
+	return blank == NULL ? len : (size_t)(blank - plain);
+}
+
+void
 explain_session(const struct explain *x, bool from_client, uint64_t when,
     const uint8_t *plain, size_t len, size_t whole)
 {
+	size_t shown = from_client ? explain_public_len(plain, len) : len;
+
 	explain_head(
 	    x, from_client, from_client ? "command" : "answer", whole, true);
 	explain_token(x, when, len, whole);
-	explain_text(x, plain, len);
+	if (shown == len)
+		explain_text(x, plain, len);
+	else {
+		fputs("    \"", x->out);
+		escape_print(x->out, plain, shown, x->utf8);
+		fputs(" ********\"\n", x->out);
+		explain_note(x, "The password is not shown.");
+	}
 }
 
 void

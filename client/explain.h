@@ -3,7 +3,8 @@
  * protocol can be learned from it.
  *
  * Runs in: client, as its user.  Sees public values and the plaintext of the
- * session; never a private exponent, a shared secret or the session key.
+ * session; never shows a password, and never sees a private exponent, a
+ * shared secret or the session key.
  */
 #ifndef CLIENT_EXPLAIN_H
 #define CLIENT_EXPLAIN_H
@@ -32,9 +33,12 @@ void explain_connecting(void *arg, const char *address);
 void
 explain_handshake(void *arg, const struct handshake *h, enum handshake_event e);
 
+/* A user was given, and the server asks for none. */
+void explain_no_authentication(const struct explain *x);
 /*
  * A packet of the session, from the client or from the server: its text of
- * `len` bytes, and `whole` bytes on the wire.
+ * `len` bytes, and `whole` bytes on the wire.  The password of an AUTH is
+ * not shown.
  */
 void explain_session(const struct explain *x, bool from_client, uint64_t when,
     const uint8_t *plain, size_t len, size_t whole);

@@ -17,7 +17,8 @@ enum client_exit {
 	CLIENT_HANDSHAKE = 5, /* packets 3 to 7, or none came in time */
 	CLIENT_COMMAND = 6, /* the server answered 3xx or above */
 	CLIENT_LOST = 7, /* the session ended before its goodbye */
-	CLIENT_LOCAL = 8 /* memory, random numbers, input or output */
+	CLIENT_LOCAL = 8, /* memory, random numbers, input or output */
+	CLIENT_REFUSED = 9 /* the server refused user and password */
 };
 
 struct failure {

@@ -1,9 +1,10 @@
 /*
  * client/main.c - flexmusic(1): options, and the exit status.
  *
- * Runs in: client, as its user.  No file is opened; what is secret (the
- * session's key and text) stays in this process, which neither dumps core
- * nor can be traced by the user's other programs.
+ * Runs in: client, as its user.  No file is opened but the terminal, for a
+ * password; what is secret (the password, the session's key and text) stays
+ * in this process, which neither dumps core nor can be traced by the user's
+ * other programs.
  */
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/auth.h"
 #include "client/channel.h"
 #include "client/connection.h"
 #include "client/escape.h"
@@ -35,6 +38,7 @@ struct client_options {
 	int limit; /* seconds */
 	bool verbose;
 	bool allow_weak;
+	struct auth auth;
 	struct version_signature signature;
 	char port[8];
 	const char *host;
@@ -52,7 +56,9 @@ client_usage(const char *fmt, ...)
 	va_end(ap);
 	fputs("\nusage: flexmusic [-46Vv] [--allow-weak] "
 	      "[--compatibility x.y.z] [-p port]\n"
-	      "                 [-t seconds] host [command ...]\n",
+	      "                 [--password-fd number] [-t seconds] [-u user] "
+	      "host\n"
+	      "                 [command ...]\n",
 	    stderr);
 	exit(CLIENT_USAGE);
 }
@@ -105,24 +111,28 @@ client_parse_options(struct client_options *o, int argc, char **argv)
 {
 	enum {
 		ALLOW_WEAK = 256,
-		COMPATIBILITY
+		COMPATIBILITY,
+		PASSWORD_FD
 	};
 	static const struct option long_options[] = {
 		{ "allow-weak", no_argument, NULL, ALLOW_WEAK },
 		{ "compatibility", required_argument, NULL, COMPATIBILITY },
+		{ "password-fd", required_argument, NULL, PASSWORD_FD },
 		{ NULL, 0, NULL, 0 },
 	};
+	const char *why;
 	int c;
 
 	*o = (struct client_options){
 		.family = AF_UNSPEC,
 		.limit = CLIENT_LIMIT_DEFAULT,
+		.auth = { .fd = -1 },
 	};
 	snprintf(o->port, sizeof(o->port), "%d", FMLTP_PORT);
 	opterr = 0;
 	/* "+": the command's words are not ours to read as options. */
 	while ((c = getopt_long(
-		    argc, argv, "+:46p:t:Vv", long_options, NULL)) != -1) {
+		    argc, argv, "+:46p:t:u:Vv", long_options, NULL)) != -1) {
 		switch (c) {
 		case '4':
 			o->family = AF_INET;
@@ -137,6 +147,11 @@ client_parse_options(struct client_options *o, int argc, char **argv)
 		case 't':
 			o->limit =
 			    client_number("-t", optarg, 1, CLIENT_LIMIT_MAX);
+			break;
+		case 'u':
+			if (!auth_user_valid(optarg, &why))
+				client_usage("-u: %s", why);
+			o->auth.user = optarg;
 			break;
 		case 'V':
 			printf("flexmusic %s\n", FLEXMUSIC_VERSION);
@@ -156,6 +171,10 @@ client_parse_options(struct client_options *o, int argc, char **argv)
 				    "in 0.0.0",
 				    optarg);
 			break;
+		case PASSWORD_FD:
+			o->auth.fd =
+			    client_number("--password-fd", optarg, 0, INT_MAX);
+			break;
 		case ':':
 			client_wrong_option(
 			    argv[optind - 1], "needs an argument");
@@ -164,6 +183,8 @@ client_parse_options(struct client_options *o, int argc, char **argv)
 			    argv[optind - 1], "is not an option of flexmusic");
 		}
 	}
+	if (o->auth.fd != -1 && o->auth.user == NULL)
+		client_usage("--password-fd is for a user, given with -u");
 	if (optind == argc)
 		client_usage("a host is needed");
 	o->host = argv[optind++];
@@ -198,10 +219,35 @@ client_harden(void)
 	return true;
 }
 
+/* After the handshake: sends AUTH where the server asks for it. */
+static enum client_exit
+client_authenticate(
+    struct client_options *o, bool asked, struct session *s, struct failure *f)
+{
+	enum client_exit result;
+
+	if (!asked) {
+		if (o->auth.user != NULL && s->explain != NULL)
+			explain_no_authentication(s->explain);
+		auth_wipe(&o->auth);
+		return CLIENT_OK;
+	}
+	if (o->auth.user == NULL) {
+		fputs("flexmusic: the server asks for authentication: give "
+		      "a user with -u (HELP and QUIT work without)\n",
+		    stderr);
+		return CLIENT_OK;
+	}
+	result = auth_ask(&o->auth, o->host, f);
+	if (result == CLIENT_OK)
+		result = session_authenticate(s, &o->auth, f);
+	auth_wipe(&o->auth);
+	return result;
+}
+
 /* Connects, does the handshake, and has the session. */
 static enum client_exit
-client_run(
-    const struct client_options *o, struct connection *c, struct failure *f)
+client_run(struct client_options *o, struct connection *c, struct failure *f)
 {
 	bool utf8 = escape_locale_is_utf8();
 	bool prompt = isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1;
@@ -220,6 +266,12 @@ client_run(
 	enum client_exit result;
 
 	explain_init(&explain, stderr, utf8);
+	/* First of all: what follows it may be commands. */
+	if (o->auth.fd != -1) {
+		result = auth_read(&o->auth, f);
+		if (result != CLIENT_OK)
+			return result;
+	}
 	s.channel = channel_new(c);
 	if (s.channel == NULL)
 		return failure_set(f, CLIENT_LOCAL, NULL, "no memory");
@@ -228,6 +280,8 @@ client_run(
 		o->verbose ? explain_connecting : NULL, &explain, f);
 	if (result == CLIENT_OK)
 		result = handshake_run(&h, s.channel, f);
+	if (result == CLIENT_OK)
+		result = client_authenticate(o, h.authentication, &s, f);
 	if (result == CLIENT_OK)
 		result = o->command[0] != '\0'
 		    ? session_run_command(&s, o->command, strlen(o->command), f)

@@ -11,8 +11,12 @@
 
 #include "client/escape.h"
 #include "client/session.h"
+#include "fmltp/proto.h"
 #include "fmltp/status.h"
 
+#define SESSION_AUTH_DELAYS 3 /* of FMLTP_AUTH_DELAY_MS: the longest usual */
+
+static const char auth[] = "AUTH ";
 static const char quit[] = "QUIT";
 static const char prompt_text[] = "flexmusic> ";
 
@@ -95,10 +99,11 @@ session_print(struct session *s, struct failure *f)
 
 /*
  * Sends a command and waits for its answer, which is in the channel's plain
- * then.
+ * then; `patience` is added to the usual time limit.
  */
 static enum client_exit
-session_ask(struct session *s, const char *line, size_t len, struct failure *f)
+session_ask(struct session *s, const char *line, size_t len, int patience,
+    struct failure *f)
 {
 	struct channel *ch = s->channel;
 	enum fmltp_error e;
@@ -114,13 +119,22 @@ session_ask(struct session *s, const char *line, size_t len, struct failure *f)
 	if (s->explain != NULL)
 		explain_session(s->explain, true, ch->sent_when,
 		    (const uint8_t *)line, len, ch->packet_len);
-	e = channel_receive(ch, connection_deadline(ch->connection));
+	e = channel_receive(ch, connection_deadline(ch->connection) + patience);
 	if (e != FMLTP_OK)
 		return session_fail(f, e);
 	if (s->explain != NULL)
 		explain_session(s->explain, false, ch->when, ch->plain,
 		    ch->plain_len, ch->packet_len);
 	return CLIENT_OK;
+}
+
+/* An AUTH that is refused is answered late. */
+static int
+session_patience(const char *line, size_t len)
+{
+	return len >= strlen(auth) && memcmp(line, auth, strlen(auth)) == 0
+	    ? FMLTP_AUTH_DELAY_MS * SESSION_AUTH_DELAYS
+	    : 0;
 }
 
 /*
@@ -134,7 +148,7 @@ session_command(struct session *s, const char *line, size_t len, bool *over,
 	enum client_exit result;
 	int code;
 
-	result = session_ask(s, line, len, f);
+	result = session_ask(s, line, len, session_patience(line, len), f);
 	if (result == CLIENT_OK)
 		result = session_print(s, f);
 	if (result != CLIENT_OK)
@@ -153,13 +167,47 @@ session_quit(struct session *s, struct failure *f)
 {
 	enum client_exit result;
 
-	result = session_ask(s, quit, strlen(quit), f);
+	result = session_ask(s, quit, strlen(quit), 0, f);
 	if (result == CLIENT_OK &&
 	    status_code(s->channel->plain, s->channel->plain_len) != STATUS_OK)
 		result = failure_set(f, CLIENT_LOST,
 		    "the server is broken: tell its administrator",
 		    "the server did not say goodbye");
 	return result;
+}
+
+enum client_exit
+session_authenticate(struct session *s, struct auth *a, struct failure *f)
+{
+	char line[sizeof(auth) + AUTH_USER_MAX + AUTH_PASSWORD_MAX + 1];
+	struct failure ignored;
+	enum client_exit result;
+	struct buf b;
+	int code;
+
+	buf_init(&b, line, sizeof(line));
+	buf_put_str(&b, auth);
+	buf_put_str(&b, a->user);
+	buf_put_str(&b, " ");
+	buf_put(&b, a->password, a->len);
+	auth_wipe(a);
+	result = b.failed
+	    ? failure_set(f, CLIENT_LOCAL, NULL, "the password is too long")
+	    : session_ask(s, line, b.len, session_patience(line, b.len), f);
+	explicit_bzero(line, sizeof(line));
+	if (result != CLIENT_OK)
+		return result;
+	code = status_code(s->channel->plain, s->channel->plain_len);
+	if (code == STATUS_AUTH_OK)
+		return CLIENT_OK;
+	(void)session_quit(s, &ignored);
+	if (code == STATUS_AUTH_FAILED)
+		return failure_set(f, CLIENT_REFUSED,
+		    "check the user's name and the password",
+		    "the server refused user and password");
+	return failure_set(f, CLIENT_REFUSED,
+	    "the server is broken: tell its administrator",
+	    "the server answered AUTH with the status %03d", code);
 }
 
 enum client_exit

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "client/auth.h"
 #include "client/channel.h"
 #include "client/explain.h"
 #include "client/failure.h"
@@ -28,6 +29,13 @@ struct session {
  * end the session or could not be sent.
  */
 bool session_line_valid(const char *line, size_t len, const char **why);
+
+/*
+ * Sends AUTH and waits for what the server says of it, which takes it a
+ * while.  CLIENT_REFUSED where it is not 150: the session is over then.
+ */
+enum client_exit
+session_authenticate(struct session *s, struct auth *a, struct failure *f);
 
 /* Sends one command, prints its answer, and ends the session with QUIT. */
 enum client_exit session_run_command(

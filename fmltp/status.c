@@ -62,21 +62,25 @@ command_parse(const uint8_t *packet, size_t len, struct command *out)
 	return true;
 }
 
-bool
-command_arguments(const struct command *c, struct command_word *words,
-    size_t max, size_t *count)
+/* Takes the rest apart; with `rest` the last of `max` words is all that is
+ * left, blanks included, and may not be there. */
+static bool
+command_split(const struct command *c, struct command_word *words, size_t max,
+    bool rest, size_t *count)
 {
 	const uint8_t *s = c->rest.s, *blank;
 	size_t left = c->rest.len, n;
+	bool last;
 
 	*count = 0;
 	if (!c->has_rest)
 		return true;
 	for (;;) {
-		blank = left == 0 ? NULL : memchr(s, ' ', left);
+		last = rest && *count + 1 == max;
+		blank = left == 0 || last ? NULL : memchr(s, ' ', left);
 		n = blank == NULL ? left : (size_t)(blank - s);
 		if (n == 0)
-			return false;
+			return last;
 		if (*count < max) {
 			words[*count].s = s;
 			words[*count].len = n;
@@ -87,6 +91,20 @@ command_arguments(const struct command *c, struct command_word *words,
 		s += n + 1;
 		left -= n + 1;
 	}
+}
+
+bool
+command_arguments(const struct command *c, struct command_word *words,
+    size_t max, size_t *count)
+{
+	return command_split(c, words, max, false, count);
+}
+
+bool
+command_arguments_rest(const struct command *c, struct command_word *words,
+    size_t max, size_t *count)
+{
+	return command_split(c, words, max, true, count);
 }
 
 bool

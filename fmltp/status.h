@@ -14,6 +14,8 @@
 #include "fmltp/error.h"
 
 #define STATUS_READY		  100 /* to 122: see version_compare */
+#define STATUS_AUTH_OK		  150
+#define STATUS_AUTH_FAILED	  151
 #define STATUS_OK		  200
 #define STATUS_INVALID		  400
 #define STATUS_TOO_MANY_ARGUMENTS 410
@@ -58,6 +60,14 @@ bool command_parse(const uint8_t *packet, size_t len, struct command *out);
  * empty (a blank at either end or two in a row).
  */
 bool command_arguments(const struct command *c, struct command_word *words,
+    size_t max, size_t *count);
+
+/*
+ * The same for a command whose last argument, the `max`th, is the rest of
+ * the line: that one may hold blanks, anywhere, and where it is empty it is
+ * not there.  `*count` is at most `max`.
+ */
+bool command_arguments_rest(const struct command *c, struct command_word *words,
     size_t max, size_t *count);
 
 /* True if the word is `name`, byte for byte. */

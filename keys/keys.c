@@ -3,9 +3,10 @@
  *
  * Runs in: keys, as the keys user, without files or network.  The master
  * hands it generations (public parameters) and, for each connection, a
- * channel that is good for one exchange in one generation.  Private
- * exponents and shared secrets exist here alone, for one exchange.  It must
- * never see a client's bytes other than the bare number y.
+ * channel that is good for one exchange in one generation.  When nobody
+ * asks, it makes key pairs of the newest generation ahead (pairs.h).  Private
+ * exponents and shared secrets exist here alone, each for one exchange.  It
+ * must never see a client's bytes other than the bare number y.
  */
 #include <sys/queue.h>
 
@@ -17,8 +18,17 @@
 #include <event2/event_struct.h>
 
 #include "fmltp/kex.h"
+#include "keys/pairs.h"
 #include "privsep/channel.h"
 #include "privsep/start.h"
+
+/* Who is heard first when several are ready. */
+enum keys_priority {
+	KEYS_PRIORITY_MASTER,
+	KEYS_PRIORITY_EXCHANGE,
+	KEYS_PRIORITY_AHEAD,
+	KEYS_PRIORITIES
+};
 
 /* Parameters that sessions were shown. */
 struct keys_generation {
@@ -26,6 +36,7 @@ struct keys_generation {
 	uint32_t number;
 	struct dh_params params;
 	struct kex_group *group;
+	struct pairs ahead;
 };
 
 /* A channel to a worker, before its one exchange. */
@@ -43,13 +54,16 @@ struct keys_exchange {
 struct keys {
 	struct event_base *base;
 	struct event *master_event;
+	struct event ahead_event; /* pending only while a pair is wanted */
 	struct channel master;
 	LIST_HEAD(, keys_generation) generations;
 	LIST_HEAD(, keys_exchange) exchanges;
+	uint32_t newest; /* the highest number of a generation so far */
 	uint32_t generation_count;
 	uint32_t exchange_count;
 	uint64_t answered;
 	uint64_t refused;
+	uint64_t pairs_used;
 	union message_any message;
 	union message_any reply;
 };
@@ -65,6 +79,44 @@ keys_find_generation(struct keys *k, uint32_t number)
 	return NULL;
 }
 
+/* After the next silence a pair is made, if one is wanted: only for the
+ * newest generation, which the next connections are shown. */
+static void
+keys_schedule_pair(struct keys *k)
+{
+	static const struct timeval quiet = { 0, KEYS_QUIET_MS * 1000 };
+	struct keys_generation *g = keys_find_generation(k, k->newest);
+
+	if (g == NULL || !pairs_wanted(&g->ahead))
+		return;
+	/* The silence begins now, not when the loop last looked.  A timer that
+	 * can't be set means no pair, which every exchange can do without. */
+	event_base_update_cache_time(k->base);
+	(void)event_add(&k->ahead_event, &quiet);
+}
+
+/* Something came: a pair that was about to be made is so later. */
+static void
+keys_put_off_pair(struct keys *k)
+{
+	if (event_pending(&k->ahead_event, EV_TIMEOUT, NULL))
+		keys_schedule_pair(k);
+}
+
+/*
+ * One pair, and back to the loop.  Where it fails, for want of memory or of
+ * random bytes, none is tried before the next exchange or generation.
+ */
+static void
+keys_make_pair(evutil_socket_t fd, short what, void *arg)
+{
+	struct keys *k = arg;
+	struct keys_generation *g = keys_find_generation(k, k->newest);
+
+	if (g != NULL && pairs_make(&g->ahead))
+		keys_schedule_pair(k);
+}
+
 static void
 keys_close_exchange(struct keys_exchange *x)
 {
@@ -77,7 +129,7 @@ keys_close_exchange(struct keys_exchange *x)
 
 /* The exchange: fills the reply but for its header. */
 static enum fmltp_error
-keys_exchange(const struct keys_generation *g, const uint8_t *y,
+keys_exchange(struct keys *k, struct keys_generation *g, const uint8_t *y,
     struct message_kex_reply *reply)
 {
 	struct kex_pair *pair;
@@ -85,8 +137,10 @@ keys_exchange(const struct keys_generation *g, const uint8_t *y,
 
 	if (!dh_public_in_range(&g->params, y))
 		return FMLTP_DH_RANGE;
-	pair = kex_pair_new(g->group);
-	if (pair == NULL)
+	pair = pairs_take(&g->ahead);
+	if (pair != NULL)
+		k->pairs_used++;
+	else if ((pair = kex_pair_new(g->group)) == NULL)
 		return FMLTP_INTERNAL;
 	error = kex_derive(pair, y, reply->key);
 	if (error == FMLTP_OK)
@@ -99,18 +153,20 @@ static bool
 keys_serve_kex(void *arg, const union message_any *m, int *fds)
 {
 	struct keys_exchange *x = arg;
-	struct message_kex_reply *reply = &x->keys->reply.message_kex_reply;
+	struct keys *k = x->keys;
+	struct message_kex_reply *reply = &k->reply.message_kex_reply;
 
 	memset(reply, 0, sizeof(*reply));
-	reply->error = keys_exchange(x->generation, m->message_kex.y, reply);
+	reply->error = keys_exchange(k, x->generation, m->message_kex.y, reply);
 	if (reply->error == FMLTP_OK)
-		x->keys->answered++;
+		k->answered++;
 	else
-		x->keys->refused++;
+		k->refused++;
 	/* A worker that is gone, or does not read, needs no answer. */
 	(void)channel_send(x->channel.fd, MESSAGE_KEX_REPLY, reply);
 	explicit_bzero(reply, sizeof(*reply));
 	x->done = true;
+	keys_schedule_pair(k);
 	return true;
 }
 
@@ -126,6 +182,7 @@ keys_worker_ready(evutil_socket_t fd, short what, void *arg)
 	struct message_keys_violation v;
 	enum channel_result result;
 
+	keys_put_off_pair(k);
 	result = channel_receive(&x->channel, &k->message);
 	if (result == CHANNEL_EMPTY || (result == CHANNEL_OK && !x->done))
 		return;
@@ -158,9 +215,24 @@ keys_serve_generation(void *arg, const union message_any *m, int *fds)
 		free(g);
 		return false;
 	}
+	pairs_init(&g->ahead, g->group);
 	LIST_INSERT_HEAD(&k->generations, g, entry);
 	k->generation_count++;
+	if (g->number > k->newest)
+		k->newest = g->number;
+	keys_schedule_pair(k);
 	return true;
+}
+
+/* Its secrets go before their group does. */
+static void
+keys_wipe_generation(struct keys *k, struct keys_generation *g)
+{
+	LIST_REMOVE(g, entry);
+	k->generation_count--;
+	pairs_wipe(&g->ahead);
+	kex_group_free(g->group);
+	freezero(g, sizeof(*g));
 }
 
 static bool
@@ -176,10 +248,7 @@ keys_serve_retire(void *arg, const union message_any *m, int *fds)
 	LIST_FOREACH_SAFE(x, &k->exchanges, entry, next)
 	if (x->generation == g)
 		keys_close_exchange(x);
-	LIST_REMOVE(g, entry);
-	k->generation_count--;
-	kex_group_free(g->group);
-	freezero(g, sizeof(*g));
+	keys_wipe_generation(k, g);
 	return true;
 }
 
@@ -206,6 +275,7 @@ keys_serve_kex_channel(void *arg, const union message_any *m, int *fds)
 	k->exchange_count++;
 	if (event_assign(&x->event, k->base, fds[0], EV_READ | EV_PERSIST,
 		keys_worker_ready, x) == -1 ||
+	    event_priority_set(&x->event, KEYS_PRIORITY_EXCHANGE) == -1 ||
 	    event_add(&x->event, NULL) == -1)
 		keys_close_exchange(x);
 	return true;
@@ -215,9 +285,13 @@ static bool
 keys_serve_status(void *arg, const union message_any *m, int *fds)
 {
 	struct keys *k = arg;
+	struct keys_generation *g;
 	struct message_keys_status s;
 
 	memset(&s, 0, sizeof(s));
+	LIST_FOREACH(g, &k->generations, entry)
+	s.pairs += g->ahead.count;
+	s.pairs_used = k->pairs_used;
 	s.generations = k->generation_count;
 	s.channels = k->exchange_count;
 	s.exchanges = k->answered;
@@ -241,6 +315,7 @@ keys_master_ready(evutil_socket_t fd, short what, void *arg)
 	enum channel_result result = CHANNEL_OK;
 	int i;
 
+	keys_put_off_pair(k);
 	for (i = 0; i < CHANNEL_BATCH && result == CHANNEL_OK; i++)
 		result = channel_receive(&k->master, &k->message);
 	if (result != CHANNEL_OK && result != CHANNEL_EMPTY)
@@ -260,10 +335,12 @@ keys_prepare(struct helper *h)
 	event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
 	/* After each exchange the master is heard first: it drops a helper
 	 * whose channel is full. */
-	event_config_set_max_dispatch_interval(config, NULL, 1, 1);
+	event_config_set_max_dispatch_interval(
+	    config, NULL, 1, KEYS_PRIORITY_EXCHANGE);
 	k->base = event_base_new_with_config(config);
 	event_config_free(config);
-	if (k->base == NULL || event_base_priority_init(k->base, 2) == -1)
+	if (k->base == NULL ||
+	    event_base_priority_init(k->base, KEYS_PRIORITIES) == -1)
 		_exit(1);
 	LIST_INIT(&k->generations);
 	LIST_INIT(&k->exchanges);
@@ -279,14 +356,20 @@ int
 keys_main(struct helper *h)
 {
 	struct keys *k = h->state;
+	struct keys_generation *g, *next;
 
 	k->master_event = event_new(
 	    k->base, k->master.fd, EV_READ | EV_PERSIST, keys_master_ready, k);
 	if (k->master_event == NULL ||
-	    event_priority_set(k->master_event, 0) == -1 ||
-	    event_add(k->master_event, NULL) == -1)
+	    event_priority_set(k->master_event, KEYS_PRIORITY_MASTER) == -1 ||
+	    event_add(k->master_event, NULL) == -1 ||
+	    event_assign(&k->ahead_event, k->base, -1, 0, keys_make_pair, k) ==
+		-1 ||
+	    event_priority_set(&k->ahead_event, KEYS_PRIORITY_AHEAD) == -1)
 		return 1;
 	event_base_dispatch(k->base);
-	/* What is left is wiped by the kernel: the process ends. */
+	LIST_FOREACH_SAFE(g, &k->generations, entry, next)
+	keys_wipe_generation(k, g);
+	/* What is left is no secret, and the process ends. */
 	_exit(0);
 }

@@ -16,10 +16,17 @@
 
 #include "master/config_keys.h"
 
-/* Only loopback: until clients can be authenticated, a server that anyone
- * can reach must be somebody's decision. */
+/* Only loopback: a server that anyone can reach must be somebody's
+ * decision. */
 static const char *const default_hosts[] = { "127.0.0.1", "::1" };
 #define DEFAULT_HOSTS (sizeof default_hosts / sizeof default_hosts[0])
+
+static const char *const default_exempt[] = { "127.0.0.0/8", "::1" };
+#define DEFAULT_EXEMPT (sizeof default_exempt / sizeof default_exempt[0])
+
+/* What FlexMusic's runtime_overload_mitigation stands for. */
+#define OVERLOAD_RATE  10
+#define OVERLOAD_BURST 20
 
 static const enum config_change changes[CONFIG_KEY_COUNT] = {
 #define X(key, name, change) [key] = change,
@@ -49,7 +56,7 @@ read_values(struct config_loader *l, const char *text)
 		const cfg_opt_t list =
 		    CFG_STR_LIST(config_key_name(i), NULL, CFGF_NODEFAULT);
 
-		options[i] = i == CONFIG_HOST ? list : one;
+		options[i] = config_list_max(i) != 0 ? list : one;
 	}
 	cfg = cfg_init(options, CFGF_NONE);
 	if (cfg == NULL) {
@@ -67,20 +74,27 @@ read_values(struct config_loader *l, const char *text)
 }
 
 static void
-set_default(struct config_loader *l, struct config_value *v)
+set_values(struct config_loader *l, struct config_value *v,
+    const char *const *values, size_t count)
 {
 	size_t i;
 
-	v->line = 0;
-	if (v->key == CONFIG_HOST)
-		for (i = 0; i < DEFAULT_HOSTS; i++) {
-			v->text = default_hosts[i];
-			v->rule->set(l, v);
-		}
-	else {
-		v->text = v->rule->fallback;
+	for (i = 0; i < count; i++) {
+		v->text = values[i];
 		v->rule->set(l, v);
 	}
+}
+
+static void
+set_default(struct config_loader *l, struct config_value *v)
+{
+	v->line = 0;
+	if (v->key == CONFIG_HOST)
+		set_values(l, v, default_hosts, DEFAULT_HOSTS);
+	else if (v->key == CONFIG_PENALTY_EXEMPT)
+		set_values(l, v, default_exempt, DEFAULT_EXEMPT);
+	else
+		set_values(l, v, &v->rule->fallback, 1);
 }
 
 static void
@@ -88,6 +102,7 @@ set_key(struct config_loader *l, cfg_t *cfg, enum config_key id)
 {
 	const struct config_reader *r = &l->reader;
 	struct config_value v = { .key = id, .rule = &config_rules[id] };
+	const size_t max = config_list_max(id);
 	unsigned i, count;
 
 	if (r->skip[id])
@@ -97,16 +112,90 @@ set_key(struct config_loader *l, cfg_t *cfg, enum config_key id)
 		return;
 	}
 	count = cfg_size(cfg, config_key_name(id));
-	if (count == 0 || count > CONFIG_HOSTS_MAX)
+	if ((count == 0 && id != CONFIG_PENALTY_EXEMPT) ||
+	    count > (max != 0 ? max : 1))
 		config_file_error(
 		    &l->reader, "libconfuse lost %s", config_key_name(id));
 	else
 		for (i = 0; i < count; i++) {
-			v.line =
-			    id == CONFIG_HOST ? r->host_line[i] : r->line[id];
+			v.line = max != 0 ? r->value_line[id][i] : r->line[id];
 			v.text = cfg_getnstr(cfg, config_key_name(id), i);
 			v.rule->set(l, &v);
 		}
+}
+
+/* An error where two roles would have one user. */
+static void
+check_users(struct config_loader *l, enum config_key key,
+    const struct config_user *u, enum config_key other_key,
+    const struct config_user *other, const char *why)
+{
+	struct config_place at = { .key = config_key_name(key) };
+
+	if (!l->need_users || u->name == NULL || other->name == NULL ||
+	    u->uid != other->uid)
+		return;
+	at.line = l->reader.line[key];
+	at.value = u->name;
+	at.value_len = strlen(u->name);
+	config_message(&l->reader, CONFIG_ERROR, &at,
+	    "must not be the user of %s: %s", config_key_name(other_key), why);
+}
+
+/* FlexMusic's key for the rate of connections. */
+static void
+apply_overload(struct config_loader *l)
+{
+	struct config_reader *r = &l->reader;
+	const struct config_place at = { r->overload_line, CONFIG_OVERLOAD,
+		r->overload, strlen(r->overload) };
+	const bool rate = r->line[CONFIG_ACCEPT_RATE] == 0;
+	const bool burst = r->line[CONFIG_ACCEPT_BURST] == 0;
+	bool on;
+
+	if (r->overload_line == 0)
+		return;
+	if (!config_parse_bool(r->overload, &on)) {
+		config_message(r, CONFIG_ERROR, &at, "must be yes or no");
+		return;
+	}
+	if (!on) {
+		config_message(r, CONFIG_WARNING, &at,
+		    "has no meaning for this server and is ignored");
+		return;
+	}
+	if (rate)
+		l->config->limits.rate = OVERLOAD_RATE;
+	if (burst)
+		l->config->limits.burst = OVERLOAD_BURST;
+	config_message(r, CONFIG_WARNING, &at,
+	    "stands for accept_rate = %d and accept_burst = %d%s",
+	    OVERLOAD_RATE, OVERLOAD_BURST,
+	    rate && burst ? "" : ", but where this file sets them itself");
+}
+
+/* Who is served without having to say who he is. */
+static void
+warn_of_no_auth(struct config_loader *l)
+{
+	const struct config *c = l->config;
+	const struct config_place at = { l->reader.line[CONFIG_AUTH_METHOD],
+		config_key_name(CONFIG_AUTH_METHOD), "none", strlen("none") };
+	char list[CONFIG_HOSTS_MAX * sizeof c->host[0].text] = "";
+	size_t i;
+
+	if (c->auth_method != CONFIG_AUTH_NONE)
+		return;
+	for (i = 0; i < c->hosts; i++) {
+		if (config_host_is_loopback(&c->host[i]))
+			continue;
+		if (list[0] != '\0')
+			strlcat(list, ", ", sizeof list);
+		strlcat(list, c->host[i].text, sizeof list);
+	}
+	if (list[0] != '\0')
+		config_message(&l->reader, CONFIG_WARNING, &at,
+		    "nobody is authenticated on %s", list);
 }
 
 /* Rules for two keys together. */
@@ -127,17 +216,14 @@ check_together(struct config_loader *l)
 		    "must be one of 2048, 3072, 4096, 6144, 8192; 1024 can be "
 		    "broken, and needs allow_weak_key_size = yes");
 	}
-	if (l->need_users && c->worker_user.name != NULL &&
-	    c->keys_user.name != NULL &&
-	    c->worker_user.uid == c->keys_user.uid) {
-		at.line = l->reader.line[CONFIG_KEYS_USER];
-		at.key = config_key_name(CONFIG_KEYS_USER);
-		at.value = c->keys_user.name;
-		at.value_len = strlen(c->keys_user.name);
-		config_message(&l->reader, CONFIG_ERROR, &at,
-		    "must not be the user of worker_user: a worker could reach "
-		    "into the key holder");
-	}
+	check_users(l, CONFIG_KEYS_USER, &c->keys_user, CONFIG_WORKER_USER,
+	    &c->worker_user, "a worker could reach into the key holder");
+	check_users(l, CONFIG_AUTH_USER, &c->auth_user, CONFIG_WORKER_USER,
+	    &c->worker_user, "a worker could reach into auth");
+	check_users(l, CONFIG_AUTH_USER, &c->auth_user, CONFIG_KEYS_USER,
+	    &c->keys_user, "auth could reach into the key holder");
+	apply_overload(l);
+	warn_of_no_auth(l);
 }
 
 /* Fills the configuration from the text; errors are counted. */
@@ -301,12 +387,16 @@ config_free(struct config *c)
 	if (c == NULL)
 		return;
 	free(c->path);
+	free(c->auth_file);
 	free(c->state_dir);
 	free(c->chroot_dir);
 	free(c->worker_user.name);
 	free(c->keys_user.name);
+	free(c->auth_user.name);
 	free(c->syslog_socket);
 	free(c->pid_file);
+	free(c->control_socket);
+	free(c->control_group);
 	free(c);
 }
 

@@ -16,8 +16,10 @@
 #include <stdio.h>
 
 #include "fmltp/version.h"
+#include "master/source.h"
 
 #define CONFIG_HOSTS_MAX 16 /* addresses to listen on */
+#define CONFIG_LIST_MAX	 SOURCE_NETWORKS_MAX /* values of the longest list */
 #define CONFIG_FILE_MAX	 65536 /* bytes of a file */
 
 /*
@@ -29,20 +31,39 @@
 	X(CONFIG_PORT, "port", CONFIG_RELOAD)                                  \
 	X(CONFIG_KEY_SIZE, "key_size", CONFIG_RELOAD)                          \
 	X(CONFIG_ALLOW_WEAK, "allow_weak_key_size", CONFIG_RELOAD)             \
-	X(CONFIG_AUTH_METHOD, "auth_method", CONFIG_RELOAD)                    \
+	X(CONFIG_KEEP_PARAMETERS, "keep_parameters", CONFIG_RELOAD)            \
+	X(CONFIG_ROTATE_PARAMETERS, "rotate_parameters", CONFIG_RELOAD)        \
 	X(CONFIG_HANDSHAKE_TIMEOUT, "handshake_client_timeout", CONFIG_RELOAD) \
-	X(CONFIG_IDLE_TIMEOUT, "session_idle_timeout", CONFIG_RELOAD)          \
-	X(CONFIG_MAX_CONNECTIONS, "max_connections", CONFIG_RELOAD)            \
 	X(CONFIG_FRIENDLY_NAME, "friendly_name", CONFIG_RELOAD)                \
 	X(CONFIG_COMPATIBILITY, "compatibility", CONFIG_RELOAD)                \
+	X(CONFIG_AUTH_METHOD, "auth_method", CONFIG_RELOAD)                    \
+	X(CONFIG_AUTH_FILE, "auth_file", CONFIG_RELOAD)                        \
+	X(CONFIG_MAX_AUTH_ATTEMPTS, "max_auth_attempts", CONFIG_RELOAD)        \
+	X(CONFIG_AUTH_TIMEOUT, "auth_timeout", CONFIG_RELOAD)                  \
+	X(CONFIG_IDLE_TIMEOUT, "session_idle_timeout", CONFIG_RELOAD)          \
+	X(CONFIG_MAX_CONNECTIONS, "max_connections", CONFIG_RELOAD)            \
+	X(CONFIG_MAX_PER_SOURCE, "max_connections_per_source", CONFIG_RELOAD)  \
+	X(CONFIG_ACCEPT_RATE, "accept_rate", CONFIG_RELOAD)                    \
+	X(CONFIG_ACCEPT_BURST, "accept_burst", CONFIG_RELOAD)                  \
+	X(CONFIG_SOURCE_PREFIX_IPV4, "source_prefix_ipv4", CONFIG_RESTART)     \
+	X(CONFIG_SOURCE_PREFIX_IPV6, "source_prefix_ipv6", CONFIG_RESTART)     \
+	X(CONFIG_HANDSHAKE_COOLDOWN, "handshake_failure_cooldown",             \
+	    CONFIG_RELOAD)                                                     \
+	X(CONFIG_AUTH_COOLDOWN, "auth_failure_cooldown", CONFIG_RELOAD)        \
+	X(CONFIG_CRASH_COOLDOWN, "crash_cooldown", CONFIG_RELOAD)              \
+	X(CONFIG_PENALTY_EXEMPT, "penalty_exempt", CONFIG_RELOAD)              \
 	X(CONFIG_STATE_DIR, "state_dir", CONFIG_RESTART)                       \
 	X(CONFIG_CHROOT_DIR, "chroot_dir", CONFIG_RESTART)                     \
 	X(CONFIG_WORKER_USER, "worker_user", CONFIG_RESTART)                   \
 	X(CONFIG_KEYS_USER, "keys_user", CONFIG_RESTART)                       \
+	X(CONFIG_AUTH_USER, "auth_user", CONFIG_RESTART)                       \
 	X(CONFIG_KEYS_PROCESSES, "keys_processes", CONFIG_RESTART)             \
+	X(CONFIG_AUTH_PROCESSES, "auth_processes", CONFIG_RESTART)             \
 	X(CONFIG_SYSLOG_FACILITY, "syslog_facility", CONFIG_RELOAD)            \
 	X(CONFIG_SYSLOG_SOCKET, "syslog_socket", CONFIG_RESTART)               \
-	X(CONFIG_PID_FILE, "pid_file", CONFIG_RESTART)
+	X(CONFIG_PID_FILE, "pid_file", CONFIG_RESTART)                         \
+	X(CONFIG_CONTROL_SOCKET, "control_socket", CONFIG_RESTART)             \
+	X(CONFIG_CONTROL_GROUP, "control_group", CONFIG_RESTART)
 
 enum config_change {
 	CONFIG_RELOAD,
@@ -71,6 +92,7 @@ struct config_host {
 };
 
 enum config_auth {
+	CONFIG_AUTH_AUTH, /* against the users file */
 	CONFIG_AUTH_NONE
 };
 
@@ -82,19 +104,30 @@ struct config {
 	uint16_t port;
 	unsigned key_size; /* bits */
 	bool allow_weak_key_size;
+	unsigned keep_parameters; /* sets made ahead */
+	unsigned rotate_parameters; /* seconds; 0 never */
 	enum config_auth auth_method;
+	char *auth_file; /* of use with CONFIG_AUTH_AUTH alone */
+	unsigned max_auth_attempts; /* of a session */
+	unsigned auth_timeout; /* seconds: the whole authoritative phase */
 	unsigned handshake_client_timeout; /* seconds */
 	unsigned session_idle_timeout; /* seconds; 0 none */
 	unsigned max_connections;
+	struct source_limits limits;
 	struct version_line banner; /* friendly_name and compatibility */
 	char *state_dir;
 	char *chroot_dir;
 	struct config_user worker_user;
 	struct config_user keys_user;
+	struct config_user auth_user;
 	unsigned keys_processes; /* 0: one for each CPU */
+	unsigned auth_processes; /* 0: one for each CPU */
 	int syslog_facility; /* LOG_DAEMON, … as syslog(3) has them */
 	char *syslog_socket;
 	char *pid_file; /* NULL: none */
+	char *control_socket; /* NULL: none */
+	char *control_group; /* as written in the file; NULL: none */
+	gid_t control_gid; /* as it was found when the file was read */
 };
 
 /* How messages of the reader reach the administrator. */
@@ -116,8 +149,8 @@ config_report(void *arg, enum config_severity severity, const char *text);
  * config_free, or NULL after at least one CONFIG_ERROR was reported: never
  * half of one.  All errors of the file are reported, not only the first
  * (a syntax error ends the reading).  `need_users` false (a server started
- * without root) leaves worker_user and keys_user unresolved (uid and gid -1)
- * and unchecked but for syntax.
+ * without root) leaves worker_user, keys_user and auth_user unresolved (uid and
+ * gid -1) and unchecked but for syntax.
  */
 struct config *config_load(
     const char *path, bool need_users, config_report *report, void *arg);

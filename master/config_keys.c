@@ -24,7 +24,11 @@
 #include "fmltp/dhkey.h"
 #include "fmltp/text.h"
 #include "master/config_keys.h"
+#include "privsep/message.h"
 
+#ifndef SYSCONFDIR
+#define SYSCONFDIR "/etc"
+#endif
 #define NO_ID ((uid_t)-1) /* a user that was not asked for */
 
 static const struct {
@@ -113,6 +117,27 @@ print_number(const struct config *c, const struct config_rule *k, FILE *out)
 
 	memcpy(&n, (const char *)c + k->offset, sizeof n);
 	fprintf(out, "%u", n);
+}
+
+/* Seconds in the file, milliseconds in the configuration. */
+static void
+set_seconds(struct config_loader *l, const struct config_value *v)
+{
+	unsigned n;
+
+	if (!check_number(l, v, &n))
+		return;
+	n *= 1000;
+	memcpy((char *)l->config + v->rule->offset, &n, sizeof n);
+}
+
+static void
+print_seconds(const struct config *c, const struct config_rule *k, FILE *out)
+{
+	unsigned n;
+
+	memcpy(&n, (const char *)c + k->offset, sizeof n);
+	fprintf(out, "%u", n / 1000);
 }
 
 /* A text in double quotes, as the file has it. */
@@ -272,6 +297,19 @@ config_finish_hosts(struct config *c)
 	}
 }
 
+bool
+config_host_is_loopback(const struct config_host *h)
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)&h->address;
+	const struct sockaddr_in6 *sin6 =
+	    (const struct sockaddr_in6 *)&h->address;
+
+	if (h->address.ss_family == AF_INET)
+		return ntohl(sin->sin_addr.s_addr) >> IN_CLASSA_NSHIFT ==
+		    IN_LOOPBACKNET;
+	return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr);
+}
+
 /* An address as config_finish_hosts wrote it, without port and brackets. */
 static void
 print_host(const struct config_host *h, FILE *out)
@@ -300,6 +338,44 @@ print_hosts(const struct config *c, const struct config_rule *k, FILE *out)
 }
 
 static void
+set_exempt(struct config_loader *l, const struct config_value *v)
+{
+	struct source_limits *limits = &l->config->limits;
+	struct source_network *net = &limits->exempt[limits->exempts];
+	size_t i;
+
+	if (!source_parse_network(v->text, net)) {
+		value_error(l, v,
+		    "must be a numeric address, or a network without bits "
+		    "beyond its prefix, such as 127.0.0.0/8, ::1 or "
+		    "2001:db8::/32, or a list of such: { \"...\", \"...\" }");
+		return;
+	}
+	for (i = 0; i < limits->exempts; i++)
+		if (limits->exempt[i].bits == net->bits &&
+		    memcmp(limits->exempt[i].address, net->address,
+			sizeof net->address) == 0) {
+			value_error(l, v, "stands in the list already");
+			return;
+		}
+	limits->exempts++;
+}
+
+static void
+print_exempt(const struct config *c, const struct config_rule *k, FILE *out)
+{
+	char text[SOURCE_TEXT_MAX];
+	size_t i;
+
+	putc('{', out);
+	for (i = 0; i < c->limits.exempts; i++)
+		fprintf(out, "%s \"%s\"", i == 0 ? "" : ",",
+		    source_network_text(
+			&c->limits.exempt[i], text, sizeof text));
+	fputs(" }", out);
+}
+
+static void
 set_key_size(struct config_loader *l, const struct config_value *v)
 {
 	unsigned n;
@@ -312,17 +388,21 @@ set_key_size(struct config_loader *l, const struct config_value *v)
 		    "allow_weak_key_size = yes)");
 }
 
+bool
+config_parse_bool(const char *text, bool *out)
+{
+	*out = strcasecmp(text, "yes") == 0 || strcasecmp(text, "on") == 0 ||
+	    strcasecmp(text, "true") == 0;
+	return *out || strcasecmp(text, "no") == 0 ||
+	    strcasecmp(text, "off") == 0 || strcasecmp(text, "false") == 0;
+}
+
 static void
 set_bool(struct config_loader *l, const struct config_value *v)
 {
-	bool on = false;
+	bool on;
 
-	if (strcasecmp(v->text, "yes") == 0 || strcasecmp(v->text, "on") == 0 ||
-	    strcasecmp(v->text, "true") == 0)
-		on = true;
-	else if (strcasecmp(v->text, "no") != 0 &&
-	    strcasecmp(v->text, "off") != 0 &&
-	    strcasecmp(v->text, "false") != 0)
+	if (!config_parse_bool(v->text, &on))
 		value_error(l, v, "must be yes or no");
 	memcpy((char *)l->config + v->rule->offset, &on, sizeof on);
 }
@@ -339,10 +419,14 @@ print_bool(const struct config *c, const struct config_rule *k, FILE *out)
 static void
 set_auth_method(struct config_loader *l, const struct config_value *v)
 {
-	l->config->auth_method = CONFIG_AUTH_NONE;
-	if (strcmp(v->text, "none") != 0)
+	l->config->auth_method = CONFIG_AUTH_AUTH;
+	if (strcmp(v->text, "none") == 0)
+		l->config->auth_method = CONFIG_AUTH_NONE;
+	else if (strcmp(v->text, "system") == 0)
 		value_error(l, v,
-		    "not available in this version: the only method is none");
+		    "not available in this version: must be auth or none");
+	else if (strcmp(v->text, "auth") != 0)
+		value_error(l, v, "must be auth or none");
 }
 
 static void
@@ -350,6 +434,9 @@ print_auth_method(
     const struct config *c, const struct config_rule *k, FILE *out)
 {
 	switch (c->auth_method) {
+	case CONFIG_AUTH_AUTH:
+		fputs("auth", out);
+		break;
 	case CONFIG_AUTH_NONE:
 		fputs("none", out);
 		break;
@@ -452,6 +539,13 @@ set_pid_file(struct config_loader *l, const struct config_value *v)
 {
 	if (strcmp(v->text, "none") != 0)
 		set_path(l, v);
+}
+
+static void
+set_control_socket(struct config_loader *l, const struct config_value *v)
+{
+	if (strcmp(v->text, "none") != 0)
+		set_socket(l, v);
 }
 
 static void
@@ -590,6 +684,24 @@ set_user(struct config_loader *l, const struct config_value *v)
 	u->name = config_copy_text(l, v->text);
 }
 
+/* The group whose members may give commands. */
+static void
+set_control_group(struct config_loader *l, const struct config_value *v)
+{
+	struct config_user u = { 0 };
+
+	if (strcmp(v->text, "none") == 0)
+		return;
+	if (!id_is_well_formed(v->text)) {
+		value_error(l, v, "must be a group's name, a number, or none");
+		return;
+	}
+	if (!lookup_group(l, v, v->text, &u))
+		return;
+	l->config->control_gid = u.gid;
+	l->config->control_group = config_copy_text(l, v->text);
+}
+
 static void
 print_user(const struct config *c, const struct config_rule *k, FILE *out)
 {
@@ -612,15 +724,42 @@ const struct config_rule config_rules[CONFIG_KEY_COUNT] = {
 	    CONFIG_KIND_NUMBER, AT(key_size) },
 	[CONFIG_ALLOW_WEAK] = { "no", set_bool, print_bool, CONFIG_KIND_BOOL,
 	    AT(allow_weak_key_size) },
-	[CONFIG_AUTH_METHOD] = { .fallback = "none",
+	[CONFIG_KEEP_PARAMETERS] = { "2", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(keep_parameters), 0, 16 },
+	[CONFIG_ROTATE_PARAMETERS] = { "86400", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(rotate_parameters), 0, 31536000 },
+	[CONFIG_AUTH_METHOD] = { .fallback = "auth",
 	    .set = set_auth_method,
 	    .print = print_auth_method },
+	[CONFIG_AUTH_FILE] = { SYSCONFDIR "/flexmusic/users", set_path,
+	    print_text, CONFIG_KIND_TEXT, AT(auth_file) },
+	[CONFIG_MAX_AUTH_ATTEMPTS] = { "3", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(max_auth_attempts), 1, 10 },
+	[CONFIG_AUTH_TIMEOUT] = { "60", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(auth_timeout), 1, 600 },
 	[CONFIG_HANDSHAKE_TIMEOUT] = { "5", set_number, print_number,
 	    CONFIG_KIND_NUMBER, AT(handshake_client_timeout), 1, 3600 },
 	[CONFIG_IDLE_TIMEOUT] = { "0", set_number, print_number,
 	    CONFIG_KIND_NUMBER, AT(session_idle_timeout), 0, 31536000 },
 	[CONFIG_MAX_CONNECTIONS] = { "256", set_number, print_number,
 	    CONFIG_KIND_NUMBER, AT(max_connections), 1, 100000 },
+	[CONFIG_MAX_PER_SOURCE] = { "16", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(limits.connections), 0, 1000000 },
+	[CONFIG_ACCEPT_RATE] = { "0", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(limits.rate), 0, 100000 },
+	[CONFIG_ACCEPT_BURST] = { "20", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(limits.burst), 1, 100000 },
+	[CONFIG_SOURCE_PREFIX_IPV4] = { "32", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(limits.prefix_ipv4), 8, 32 },
+	[CONFIG_SOURCE_PREFIX_IPV6] = { "64", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(limits.prefix_ipv6), 16, 128 },
+	[CONFIG_HANDSHAKE_COOLDOWN] = { "300", set_seconds, print_seconds,
+	    CONFIG_KIND_NUMBER, AT(limits.handshake_cooldown_ms), 0, 86400 },
+	[CONFIG_AUTH_COOLDOWN] = { "3600", set_seconds, print_seconds,
+	    CONFIG_KIND_NUMBER, AT(limits.auth_cooldown_ms), 0, 86400 },
+	[CONFIG_CRASH_COOLDOWN] = { "3600", set_seconds, print_seconds,
+	    CONFIG_KIND_NUMBER, AT(limits.crash_cooldown_ms), 0, 86400 },
+	[CONFIG_PENALTY_EXEMPT] = { .set = set_exempt, .print = print_exempt },
 	[CONFIG_FRIENDLY_NAME] = { .fallback = "FlexMusic Server",
 	    .set = set_friendly_name,
 	    .print = print_friendly_name },
@@ -635,6 +774,10 @@ const struct config_rule config_rules[CONFIG_KEY_COUNT] = {
 	    CONFIG_KIND_USER, AT(worker_user) },
 	[CONFIG_KEYS_USER] = { "_flexkeys", set_user, print_user,
 	    CONFIG_KIND_USER, AT(keys_user) },
+	[CONFIG_AUTH_USER] = { "_flexauth", set_user, print_user,
+	    CONFIG_KIND_USER, AT(auth_user) },
+	[CONFIG_AUTH_PROCESSES] = { "0", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(auth_processes), 0, 256 },
 	[CONFIG_KEYS_PROCESSES] = { "0", set_number, print_number,
 	    CONFIG_KIND_NUMBER, AT(keys_processes), 0, 256 },
 	[CONFIG_SYSLOG_FACILITY] = { .fallback = "daemon",
@@ -644,4 +787,8 @@ const struct config_rule config_rules[CONFIG_KEY_COUNT] = {
 	    CONFIG_KIND_TEXT, AT(syslog_socket) },
 	[CONFIG_PID_FILE] = { "none", set_pid_file, print_text,
 	    CONFIG_KIND_TEXT, AT(pid_file) },
+	[CONFIG_CONTROL_SOCKET] = { CONTROL_SOCKET, set_control_socket,
+	    print_text, CONFIG_KIND_TEXT, AT(control_socket) },
+	[CONFIG_CONTROL_GROUP] = { "none", set_control_group, print_text,
+	    CONFIG_KIND_TEXT, AT(control_group) },
 };

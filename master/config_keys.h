@@ -36,7 +36,7 @@ enum config_kind {
 
 /* What is known of a key beside its name. */
 struct config_rule {
-	/* As it would stand in the file; NULL for host, a list. */
+	/* As it would stand in the file; NULL for a list. */
 	const char *fallback;
 	/* Checks the value and sets it, or reports an error. */
 	void (*set)(struct config_loader *l, const struct config_value *v);
@@ -53,6 +53,11 @@ extern const struct config_rule config_rules[CONFIG_KEY_COUNT];
 
 /* Gives every address its port and its text, when all keys are set. */
 void config_finish_hosts(struct config *c);
+/* True for an address that this machine alone can reach. */
+bool config_host_is_loopback(const struct config_host *h);
+
+/* Yes or no, in its several forms. */
+bool config_parse_bool(const char *text, bool *out);
 
 /* A copy for the configuration; without memory, NULL and an error. */
 char *config_copy_text(struct config_loader *l, const char *text);

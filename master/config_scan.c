@@ -35,10 +35,9 @@ static const char key_list[] =
 #undef X
     ;
 
-/* Keys of FlexMusic's server.conf that this server has no use for. */
+/* Keys of FlexMusic's server.conf that this server does not have. */
 static const char *const foreign_names[] = { "youtube",
-	"auth_min_password_length", "handshake_failure_cooldown",
-	"runtime_overload_mitigation" };
+	"auth_min_password_length", CONFIG_OVERLOAD };
 #define FOREIGN_COUNT (sizeof foreign_names / sizeof foreign_names[0])
 
 /* A part of the text. */
@@ -65,13 +64,26 @@ struct statement {
 	bool word; /* the value is not quoted */
 	bool expansion; /* a ${ in it */
 	size_t values;
-	unsigned value_line[CONFIG_HOSTS_MAX];
+	unsigned value_line[CONFIG_LIST_MAX];
 };
 
 const char *
 config_key_name(enum config_key key)
 {
 	return key_names[key];
+}
+
+size_t
+config_list_max(enum config_key key)
+{
+	switch (key) {
+	case CONFIG_HOST:
+		return CONFIG_HOSTS_MAX;
+	case CONFIG_PENALTY_EXEMPT:
+		return SOURCE_NETWORKS_MAX;
+	default:
+		return 0;
+	}
 }
 
 static void
@@ -263,7 +275,7 @@ scan_value(struct scan *s, struct statement *st)
 {
 	char name[16];
 
-	if (st->values < CONFIG_HOSTS_MAX)
+	if (st->values < CONFIG_LIST_MAX)
 		st->value_line[st->values] = s->line;
 	st->values++;
 	if (*s->p == '"' || *s->p == '\'')
@@ -384,6 +396,42 @@ find_key(struct scan *s, const char *name, size_t *key)
 	return NULL;
 }
 
+/* A key that this server does not have. */
+static void
+judge_foreign(struct config_reader *r, const struct config_place *at)
+{
+	if (strcmp(at->key, CONFIG_OVERLOAD) == 0) {
+		r->overload_line = at->line;
+		snprintf(r->overload, sizeof r->overload, "%.*s",
+		    (int)at->value_len, at->value);
+	} else
+		config_message(r, CONFIG_WARNING, at,
+		    "has no meaning for this server and is ignored");
+}
+
+/* Whether the key takes such and so many values. */
+static bool
+judge_count(struct config_reader *r, const struct config_place *at,
+    const struct statement *st, enum config_key key)
+{
+	const size_t max = config_list_max(key);
+
+	if (st->values == 0 && !(st->list && key == CONFIG_PENALTY_EXEMPT))
+		config_message(r, CONFIG_ERROR, at, "has no value");
+	else if (st->expansion)
+		config_message(r, CONFIG_ERROR, at,
+		    "${...} is not expanded: write the value itself");
+	else if (st->list && max == 0)
+		config_message(
+		    r, CONFIG_ERROR, at, "takes one value, not a list");
+	else if (max != 0 && st->values > max)
+		config_message(r, CONFIG_ERROR, at, "must be at most %zu %s",
+		    max, key == CONFIG_HOST ? "addresses" : "networks");
+	else
+		return true;
+	return false;
+}
+
 /* The rules for a statement that is well written; true if libconfuse is to
  * see it. */
 static bool
@@ -408,26 +456,11 @@ judge(struct scan *s, const struct statement *st)
 	}
 	*line = st->line;
 	if (key == CONFIG_KEY_COUNT) {
-		config_message(r, CONFIG_WARNING, &at,
-		    "has no meaning for this server and is ignored");
+		judge_foreign(r, &at);
 		return false;
 	}
-	r->skip[key] = true;
-	if (st->values == 0)
-		config_message(r, CONFIG_ERROR, &at, "has no value");
-	else if (st->expansion)
-		config_message(r, CONFIG_ERROR, &at,
-		    "${...} is not expanded: write the value itself");
-	else if (st->list && key != CONFIG_HOST)
-		config_message(
-		    r, CONFIG_ERROR, &at, "takes one value, not a list");
-	else if (st->values > CONFIG_HOSTS_MAX)
-		config_message(r, CONFIG_ERROR, &at,
-		    "must be at most %d addresses", CONFIG_HOSTS_MAX);
-	else
-		r->skip[key] = false;
-	if (key == CONFIG_HOST)
-		memcpy(r->host_line, st->value_line, sizeof r->host_line);
+	r->skip[key] = !judge_count(r, &at, st, key);
+	memcpy(r->value_line[key], st->value_line, sizeof r->value_line[key]);
 	return !r->skip[key];
 }
 

@@ -27,11 +27,20 @@ struct config_reader {
 	unsigned errors; /* reported so far */
 	unsigned line[CONFIG_KEY_COUNT]; /* of each key; 0: not in the file */
 	bool skip[CONFIG_KEY_COUNT]; /* it has an error already */
-	unsigned host_line[CONFIG_HOSTS_MAX]; /* of each value of host */
+	/* Of each value of a key that takes a list. */
+	unsigned value_line[CONFIG_KEY_COUNT][CONFIG_LIST_MAX];
+	/* FlexMusic's runtime_overload_mitigation: where, and its value, cut
+	 * where it is longer than any that has a meaning. */
+	unsigned overload_line;
+	char overload[8];
 };
+
+#define CONFIG_OVERLOAD "runtime_overload_mitigation"
 
 /* The name of a key in the file. */
 const char *config_key_name(enum config_key key);
+/* How many values its list may have; 0: it takes no list. */
+size_t config_list_max(enum config_key key);
 
 /* Where a message belongs. */
 struct config_place {
@@ -52,9 +61,9 @@ void config_file_error(struct config_reader *r, const char *fmt, ...)
 
 /*
  * Looks through the `len` bytes at `text` (text[len] is NUL, no other is).
- * Reports what is wrong, fills line, skip and host_line, and overwrites
- * comments and whatever libconfuse must not see with blanks.  False after a
- * syntax error: the reading ends.
+ * Reports what is wrong, fills the reader's lines, and overwrites comments and
+ * whatever libconfuse must not see with blanks.  False after a syntax error:
+ * the reading ends.
  */
 bool config_scan(struct config_reader *r, char *text, size_t len);
 

@@ -3,29 +3,36 @@
  * from, who was shown it, and when it retires.
  *
  * Runs in: master, as root.  Parameters are public.  Their making, and the
- * parsing and checking of sets made ahead, is paramgen's.
+ * parsing and checking of sets made ahead, is paramgen's (search.c, stock.c).
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "fmltp/buf.h"
+#include "master/bar.h"
 #include "master/master.h"
+#include "master/notify.h"
 
 #define ROTATION_RETRY_MS 5000 /* when there are no parameters at all */
 
+#define ROTATION_AGAIN_S   60 /* when one that was due has failed */
+#define ROTATION_LOG_MS	   10000 /* between lines about a search */
+#define ROTATION_NOTIFY_MS 1000
+
 /* A set on its way. */
 struct rotation {
-	struct process paramgen;
-	bool made_ahead; /* `set` is being checked; else: the search */
-	bool finished; /* a result came */
+	struct master *m;
+	const char *why; /* start, signal, time */
 	unsigned bits;
 	uint64_t since_ms;
-	struct state_set set;
+	uint64_t logged_ms;
+	uint64_t notified_ms;
+	bool made_ahead; /* else: of the search */
+	struct search *search;
 	struct event retry_event;
+	bool waiting; /* for that */
 };
 
-static void generation_start(struct master *m);
+static void generation_start(struct rotation *r);
 
 static void
 generation_send_retire(struct master *m, uint32_t number)
@@ -91,13 +98,26 @@ generation_send_all(struct master *m, struct process *keys)
 	return true;
 }
 
+void
+generation_fingerprint(const struct dh_params *params, char hex[65])
+{
+	static const char digit[] = "0123456789abcdef";
+	uint8_t digest[32];
+	unsigned i;
+
+	dh_params_fingerprint(params, digest);
+	for (i = 0; i < sizeof(digest); i++) {
+		hex[2 * i] = digit[digest[i] >> 4];
+		hex[2 * i + 1] = digit[digest[i] & 15];
+	}
+	hex[64] = '\0';
+}
+
 static void
 generation_install(
     struct master *m, const struct dh_params *params, const struct rotation *r)
 {
-	static const char hex[] = "0123456789abcdef";
 	struct generation *g, *old = m->generation;
-	uint8_t digest[32];
 	unsigned i;
 
 	g = calloc(1, sizeof(*g));
@@ -109,20 +129,16 @@ generation_install(
 	g->number = ++m->generation_last;
 	g->params = *params;
 	g->since_ms = master_now();
-	dh_params_fingerprint(params, digest);
-	for (i = 0; i < sizeof(digest); i++) {
-		g->fingerprint[2 * i] = hex[digest[i] >> 4];
-		g->fingerprint[2 * i + 1] = hex[digest[i] & 15];
-	}
+	generation_fingerprint(params, g->fingerprint);
 	TAILQ_INSERT_TAIL(&m->generations, g, entry);
 	for (i = 0; i < m->keys_count; i++)
 		if (m->keys[i].state == PROCESS_UP)
 			generation_send(&m->keys[i], g);
 	m->generation = g;
 	log_event(m->log, LOG_NOTICE, "generation-installed",
-	    "generation=%u bits=%u fingerprint=%s source=%s ms=%llu", g->number,
-	    g->params.len * 8u, g->fingerprint,
-	    r->made_ahead ? "made-ahead" : "generated",
+	    "generation=%u bits=%u fingerprint=%s source=%s why=%s ms=%llu",
+	    g->number, g->params.len * 8u, g->fingerprint,
+	    r->made_ahead ? "made-ahead" : "generated", r->why,
 	    (unsigned long long)(g->since_ms - r->since_ms));
 	if (old != NULL && old->handshakes == 0)
 		generation_retire(m, old);
@@ -130,166 +146,210 @@ generation_install(
 }
 
 static void
+generation_due(evutil_socket_t fd, short what, void *arg)
+{
+	generation_rotate(arg, "time");
+}
+
+void
+generation_schedule(struct master *m)
+{
+	const uint64_t period = m->config->rotate_parameters * 1000ULL;
+	struct timeval tv = { ROTATION_AGAIN_S, 0 };
+	uint64_t age, ms;
+
+	if (m->rotate_event.ev_base != NULL)
+		evtimer_del(&m->rotate_event);
+	if (period == 0 || m->generation == NULL || m->stopping)
+		return;
+	age = master_now() - m->generation->since_ms;
+	if (age < period) {
+		ms = period - age;
+		tv.tv_sec = (time_t)(ms / 1000);
+		tv.tv_usec = (suseconds_t)(ms % 1000) * 1000;
+	}
+	evtimer_assign(&m->rotate_event, m->base, generation_due, m);
+	evtimer_add(&m->rotate_event, &tv);
+}
+
+static void
 generation_retry(evutil_socket_t fd, short what, void *arg)
 {
-	generation_start(arg);
+	struct rotation *r = arg;
+
+	r->waiting = false;
+	generation_start(r);
 }
 
 /* The rotation is over; the next one, if one was asked for, begins. */
 static void
-generation_over(struct master *m)
+generation_over(struct rotation *r)
 {
-	struct timeval tv = { ROTATION_RETRY_MS / 1000, 0 };
+	const struct timeval tv = { ROTATION_RETRY_MS / 1000, 0 };
+	struct master *m = r->m;
+	const char *again = m->rotate_again;
 
-	if (m->stopping) {
-		free(m->rotation);
-		m->rotation = NULL;
-		return;
-	}
 	if (m->generation == NULL) {
 		/* Nothing to serve with: the server does not listen yet. */
-		evtimer_assign(
-		    &m->rotation->retry_event, m->base, generation_retry, m);
-		evtimer_add(&m->rotation->retry_event, &tv);
+		r->waiting = true;
+		evtimer_assign(&r->retry_event, m->base, generation_retry, r);
+		evtimer_add(&r->retry_event, &tv);
 		return;
 	}
-	free(m->rotation);
+	free(r);
 	m->rotation = NULL;
-	if (m->rotate_again) {
-		m->rotate_again = false;
-		generation_rotate(m);
-	}
-}
-
-/* paramgen is up: what is it to do? */
-static void
-generation_paramgen_up(struct process *p)
-{
-	struct rotation *r = p->arg;
-	static struct message_check check;
-	struct message_generate generate;
-
-	if (r->made_ahead) {
-		memset(&check, 0, sizeof(check));
-		check.bits = r->bits;
-		check.len = (uint32_t)r->set.len;
-		memcpy(check.digest, r->set.digest, sizeof(check.digest));
-		memcpy(check.pem, r->set.pem, r->set.len);
-		process_send(p, MESSAGE_CHECK, &check);
+	m->rotate_again = NULL;
+	stock_hold(m, false);
+	if (again != NULL) {
+		generation_rotate(m, again);
 		return;
 	}
-	memset(&generate, 0, sizeof(generate));
-	generate.bits = r->bits;
-	process_send(p, MESSAGE_GENERATE, &generate);
+	generation_schedule(m);
+	stock_update(m);
 }
 
-static bool
-generation_serve_params(void *arg, const union message_any *any, int *fds)
+/* Has systemd wait: from the first moment, since the first report of a search
+ * may be slow to come. */
+static void
+generation_notify(struct rotation *r, unsigned bits, unsigned percent)
 {
-	static const char *const text[PARAMS_RESULTS] = {
-		[PARAMS_OK] = "ok",
-		[PARAMS_DIGEST] = "wrong-digest",
-		[PARAMS_FORMAT] = "not-parameters",
-		[PARAMS_SIZE] = "other-size",
-		[PARAMS_NOT_SAFE] = "not-a-safe-prime",
-		[PARAMS_FAILED] = "search-failed",
-	};
-	const struct message_params *mp = &any->message_params;
-	struct process *p = arg;
-	struct rotation *r = p->arg;
-	char name[sizeof(r->set.name) * 4 + 3];
+	struct master *m = r->m;
 
-	if (mp->result >= PARAMS_RESULTS ||
-	    (mp->result == PARAMS_OK && mp->params.len * 8u != r->bits))
-		return false;
-	r->finished = mp->result == PARAMS_OK;
-	if (r->finished)
-		generation_install(p->m, &mp->params, r);
-	else if (r->made_ahead) {
-		state_keep_bad(p->m->state, &r->set);
-		log_event(p->m->log, LOG_ERR, "parameters-bad",
-		    "file=%s reason=%s",
-		    log_quote(
-			name, sizeof(name), r->set.name, strlen(r->set.name)),
-		    text[mp->result]);
-	} else
-		log_event(p->m->log, LOG_ERR, "rotation-failed", "error=%s",
-		    text[mp->result]);
-	return true;
+	if (m->ready)
+		return;
+	r->notified_ms = master_now();
+	notify_send(m->notify_fd,
+	    "EXTEND_TIMEOUT_USEC=%u\nSTATUS=Generating DH parameters of %u "
+	    "bits: %u%% of the expected tests",
+	    NOTIFY_EXTEND_S * 1000000u, bits, percent);
 }
 
-static const struct channel_rule generation_paramgen_rules[] = {
-	{ MESSAGE_PARAMS, CHANNEL_ANY_STATE, true, generation_serve_params },
-};
+/* Tells everybody who may be waiting how far the search is. */
+static void
+generation_watch(void *arg, const struct search_state *s)
+{
+	struct rotation *r = arg;
+	struct master *m = r->m;
+	unsigned percent;
+
+	percent =
+	    s->expected == 0 ? 0 : (unsigned)(s->tests * 100 / s->expected);
+	if (!m->ready && m->log_on_stderr)
+		bar_show(s);
+	if (master_now() - r->notified_ms >= ROTATION_NOTIFY_MS)
+		generation_notify(r, s->bits, percent);
+	if (master_now() - r->logged_ms < ROTATION_LOG_MS)
+		return;
+	r->logged_ms = master_now();
+	log_event(m->log, LOG_NOTICE, "generation-progress",
+	    "bits=%u tests=%llu expected=%llu percent=%u elapsed_s=%llu "
+	    "rate=%llu",
+	    s->bits, (unsigned long long)s->tests,
+	    (unsigned long long)s->expected, percent,
+	    (unsigned long long)(s->elapsed_ms / 1000),
+	    (unsigned long long)(s->tests * 1000 / (s->elapsed_ms + 1)));
+}
 
 static void
-generation_paramgen_down(struct process *p, bool died)
+generation_searched(void *arg, const struct dh_params *params)
 {
-	struct rotation *r = p->arg;
+	struct rotation *r = arg;
+	struct master *m = r->m;
 
-	/* A set that was bad: the next one, or the search. */
-	if (!r->finished && r->made_ahead && !p->m->stopping)
-		generation_start(p->m);
+	r->search = NULL;
+	bar_clear();
+	if (params != NULL)
+		generation_install(m, params, r);
 	else
-		generation_over(p->m);
+		log_event(
+		    m->log, LOG_ERR, "rotation-failed", "error=search-failed");
+	generation_over(r);
 }
 
-static const struct process_kind generation_paramgen_kind = {
-	.role = ROLE_PARAMGEN,
-	.restart = false,
-	.rules = generation_paramgen_rules,
-	.rule_count = 1,
-	.up = generation_paramgen_up,
-	.down = generation_paramgen_down,
-};
+/* Nothing is ready: the search, with all that this machine has. */
+static void
+generation_search(struct rotation *r)
+{
+	struct master *m = r->m;
+	const char *why = m->config->keep_parameters == 0
+	    ? "keep_parameters = 0"
+	    : "no set made ahead";
+	char dir[512];
+
+	stock_pause(m);
+	log_event(m->log, LOG_NOTICE, "generating",
+	    "bits=%u processes=%u why=\"%s\" state_dir=%s", r->bits,
+	    search_processors(), why,
+	    log_quote(dir, sizeof(dir), m->config->state_dir,
+		strlen(m->config->state_dir)));
+	generation_notify(r, r->bits, 0);
+	r->made_ahead = false;
+	r->logged_ms = master_now();
+	r->search = search_start(m, r->bits, SEARCH_AWAITED,
+	    generation_searched, generation_watch, r);
+	if (r->search == NULL)
+		generation_searched(r, NULL);
+}
 
 static void
-generation_bad_file(void *arg, const char *name, const char *reason)
+generation_taken(void *arg, const struct dh_params *params)
 {
-	struct master *m = arg;
-	char quoted[512];
+	struct rotation *r = arg;
 
-	log_event(m->log, LOG_ERR, "parameters-bad", "file=%s reason=\"%s\"",
-	    log_quote(quoted, sizeof(quoted), name, strlen(name)), reason);
+	if (params == NULL) {
+		generation_search(r);
+		return;
+	}
+	generation_install(r->m, params, r);
+	generation_over(r);
 }
 
 /* One try: a set made ahead where there is one, else the search. */
 static void
-generation_start(struct master *m)
+generation_start(struct rotation *r)
 {
-	struct rotation *r = m->rotation;
-
-	r->bits = m->config->key_size;
-	r->finished = false;
-	r->made_ahead =
-	    state_take(m->state, r->bits, &r->set, generation_bad_file, m);
-	if (!r->made_ahead)
-		log_event(m->log, LOG_NOTICE, "generating",
-		    "bits=%u why=\"no set made ahead in %s\"", r->bits,
-		    m->config->state_dir);
-	memset(&r->paramgen, 0, sizeof(r->paramgen));
-	r->paramgen.m = m;
-	r->paramgen.kind = &generation_paramgen_kind;
-	r->paramgen.arg = r;
-	if (!process_start(&r->paramgen))
-		generation_over(m);
+	r->bits = r->m->config->key_size;
+	r->made_ahead = true;
+	if (!stock_take(r->m, r->bits, generation_taken, r))
+		generation_search(r);
 }
 
 void
-generation_rotate(struct master *m)
+generation_rotate(struct master *m, const char *why)
 {
+	struct rotation *r;
+
+	if (m->stopping)
+		return;
 	if (m->rotation != NULL) {
-		m->rotate_again = true;
+		r = m->rotation;
+		if (r->search == NULL || r->bits == m->config->key_size) {
+			m->rotate_again = why;
+			return;
+		}
+		/* What it looks for is not wanted any more. */
+		search_cancel(r->search);
+		r->search = NULL;
+		bar_clear();
+		generation_start(r);
 		return;
 	}
-	m->rotation = calloc(1, sizeof(*m->rotation));
-	if (m->rotation == NULL) {
+	r = calloc(1, sizeof(*r));
+	if (r == NULL) {
 		log_event(
 		    m->log, LOG_ERR, "rotation-failed", "error=\"no memory\"");
+		generation_schedule(m);
 		return;
 	}
-	m->rotation->since_ms = master_now();
-	generation_start(m);
+	/* The next one's time counts from this one's end. */
+	if (m->rotate_event.ev_base != NULL)
+		evtimer_del(&m->rotate_event);
+	r->m = m;
+	r->why = why;
+	r->since_ms = master_now();
+	m->rotation = r;
+	stock_hold(m, true);
+	generation_start(r);
 }
 
 void
@@ -297,17 +357,18 @@ generation_stop(struct master *m)
 {
 	struct rotation *r = m->rotation;
 
-	if (r == NULL)
-		return;
-	if (r->retry_event.ev_base != NULL)
-		evtimer_del(&r->retry_event);
-	if (r->paramgen.pidfd == -1 || r->paramgen.kind == NULL) {
-		free(r);
-		m->rotation = NULL;
-		return;
+	if (m->rotate_event.ev_base != NULL)
+		evtimer_del(&m->rotate_event);
+	bar_clear();
+	if (r != NULL) {
+		if (r->waiting)
+			evtimer_del(&r->retry_event);
+		if (r->search != NULL)
+			search_cancel(r->search);
 	}
-	process_end(&r->paramgen);
-	process_kill(&r->paramgen); /* in the middle of a search */
+	stock_stop(m);
+	free(r);
+	m->rotation = NULL;
 }
 
 void

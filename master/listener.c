@@ -21,6 +21,7 @@
 #define LISTENER_REST_MS    100 /* without memory, descriptors, processes */
 #define LISTENER_REFUSED_MS 1000 /* between two lines about refusals */
 #define LISTENER_NO_WAY_MS  1000 /* between two looks for an idle session */
+#define LISTENER_OVER_MAX   16 /* sessions that were told to end, beside all */
 
 /* A bound socket. */
 struct listener {
@@ -137,6 +138,8 @@ listener_has_room(struct master *m)
 
 	if (m->counters.now < m->config->max_connections)
 		return true;
+	if (m->giving_way >= LISTENER_OVER_MAX)
+		return false;
 	now = master_now();
 	if (now - m->no_way_ms < LISTENER_NO_WAY_MS)
 		return false;
@@ -152,8 +155,14 @@ listener_accept(struct listener *l)
 {
 	struct master *m = l->m;
 	struct sockaddr_storage ss;
+	static const char *const refusal[] = {
+		[SOURCE_PENALISED] = "penalised",
+		[SOURCE_TOO_MANY] = "max-connections-per-source",
+		[SOURCE_TOO_FAST] = "accept-rate",
+	};
 	struct sockaddr *peer = (struct sockaddr *)&ss;
 	socklen_t len = sizeof(ss);
+	enum source_verdict verdict;
 	int fd;
 
 	fd = accept4(l->fd, peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -173,9 +182,13 @@ listener_accept(struct listener *l)
 			return true;
 		}
 	}
-	if (!listener_has_room(m))
+	verdict = source_admit(m->sources, peer, master_now());
+	if (verdict != SOURCE_ADMITTED)
+		listener_turn_away(m, fd, peer, refusal[verdict]);
+	else if (!listener_has_room(m)) {
+		source_leave(m->sources, peer, master_now());
 		listener_turn_away(m, fd, peer, "max-connections");
-	else
+	} else
 		session_begin(m, fd, peer, len);
 	if (m->zygote->spawning >= SESSION_SPAWNING_MAX)
 		listener_update(m);
@@ -347,8 +360,9 @@ listener_update(struct master *m)
 {
 	struct listener *l;
 	bool listen_now = !m->stopping && !m->resting && !m->delaying &&
-	    m->generation != NULL && m->keys_up > 0 && m->zygote != NULL &&
-	    m->zygote->state == PROCESS_UP;
+	    m->generation != NULL && m->keys_up > 0 &&
+	    (m->config->auth_method == CONFIG_AUTH_NONE || m->auth_ready > 0) &&
+	    m->zygote != NULL && m->zygote->state == PROCESS_UP;
 
 	/* Where it was too much for the zygote, half is to be done first. */
 	if (listen_now)

@@ -25,6 +25,7 @@
 
 #include <event2/event.h>
 
+#include "master/bar.h"
 #include "master/log.h"
 
 #define PROGRAM	       "flexmusicd"
@@ -236,6 +237,7 @@ send_stderr(const char *text, size_t len)
 	/* Not ours alone, so it is not made non-blocking. */
 	if (poll(&p, 1, 0) != 1)
 		return SENT_FULL;
+	bar_clear();
 	if ((p.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0 ||
 	    write(STDERR_FILENO, text, len) == -1)
 		return SENT_DOWN;
@@ -669,6 +671,18 @@ void
 log_set_facility(struct log *log, int facility)
 {
 	log->facility = facility;
+}
+
+void
+log_set_verbosity(struct log *log, int verbosity)
+{
+	log->verbosity = verbosity;
+}
+
+int
+log_verbosity(const struct log *log)
+{
+	return log->verbosity;
 }
 
 /* Waits until the receiver may take a line, `ms` at most. */

@@ -40,6 +40,8 @@ struct log *log_new(const char *socket_path, int facility, int verbosity);
 void log_attach(struct log *log, struct event_base *base);
 /* Changes what a reload may change. */
 void log_set_facility(struct log *log, int facility);
+void log_set_verbosity(struct log *log, int verbosity);
+int log_verbosity(const struct log *log);
 /* Writes what the ring holds, waiting at most `ms`; closes and frees. */
 void log_free(struct log *log, int ms);
 

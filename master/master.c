@@ -12,7 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,18 +24,21 @@
 #include <event2/event.h>
 #include <openssl/crypto.h>
 
+#include "master/control.h"
 #include "master/daemon.h"
 #include "master/master.h"
+#include "master/notify.h"
 
 #define MASTER_CONFIG	    SYSCONFDIR "/flexmusic/flexmusicd.conf"
 #define MASTER_STOP_MS	    2000 /* for handshakes, when stopping */
 #define MASTER_END_MS	    1000 /* for workers and helpers to end */
-#define MASTER_DESCRIPTORS  96 /* besides those of sessions */
+#define MASTER_DESCRIPTORS  128 /* besides those of sessions */
 #define MASTER_PER_SESSION  2 /* channel, pidfd */
 #define MASTER_ATTACK_MS    600000 /* attacks count together so long */
 #define MASTER_ATTACK_MANY  8
 #define MASTER_DELAY_MAX_MS 60000
 #define MASTER_LOG_FREE_MS  500
+#define MASTER_NOBODY	    65534 /* the user with no rights at all */
 
 uint64_t
 master_now(void)
@@ -62,15 +65,17 @@ master_fatal(struct master *m, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (m->log == NULL || !m->log_on_stderr)
+	bar_clear();
+	if (m->log == NULL || !m->log_on_stderr || m->no_server)
 		fprintf(stderr, "flexmusicd: %s\n", text);
-	if (m->log != NULL) {
+	if (m->log != NULL && !m->no_server) {
 		log_event(m->log, LOG_CRIT, "fatal", "error=%s",
 		    log_quote(quoted, sizeof(quoted), text, strlen(text)));
 		log_free(m->log, MASTER_LOG_FREE_MS);
 	}
 	if (m->listening)
 		master_remove_pid(m);
+	control_stop(m);
 	/* Whatever was started ends with this process. */
 	_exit(1);
 }
@@ -183,11 +188,13 @@ master_keys_down(struct process *p, bool died)
 	struct master *m = p->m;
 	unsigned i;
 
+	p->status_asked = p->status_answered = p->status_logged = 0;
 	m->keys_up = 0;
 	for (i = 0; i < m->keys_count; i++)
 		if (m->keys[i].state == PROCESS_UP)
 			m->keys_up++;
 	master_update(m);
+	control_progress(m);
 }
 
 static const struct channel_rule master_keys_rules[] = {
@@ -208,26 +215,8 @@ static const struct process_kind master_keys_kind = {
 static void
 master_start_keys(struct master *m)
 {
-	cpu_set_t cpus;
-	unsigned i;
-
-	m->keys_count = m->config->keys_processes;
-	if (m->keys_count == 0) {
-		CPU_ZERO(&cpus);
-		m->keys_count = 1;
-		if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
-		    CPU_COUNT(&cpus) > 0)
-			m->keys_count = (unsigned)CPU_COUNT(&cpus);
-	}
-	m->keys = calloc(m->keys_count, sizeof(*m->keys));
-	if (m->keys == NULL)
-		master_fatal(m, "no memory");
-	for (i = 0; i < m->keys_count; i++) {
-		m->keys[i].m = m;
-		m->keys[i].kind = &master_keys_kind;
-		m->keys[i].instance = i;
-		process_start(&m->keys[i]);
-	}
+	m->keys_count = process_wanted(m->config->keys_processes);
+	m->keys = process_start_all(m, &master_keys_kind, m->keys_count);
 }
 
 /* Serving or not. */
@@ -241,6 +230,8 @@ master_update(struct master *m)
 	m->ready = true;
 	log_event(m->log, LOG_NOTICE, "ready", "pid=%d ms=%llu", (int)m->pid,
 	    (unsigned long long)(master_now() - m->start_ms));
+	notify_send(
+	    m->notify_fd, "READY=1\nMAINPID=%d\nSTATUS=Serving", (int)m->pid);
 	if (m->ready_fd != -1) {
 		daemon_ready(m->ready_fd, m->null_fd);
 		m->ready_fd = -1;
@@ -301,6 +292,8 @@ master_end_helpers(struct master *m)
 		process_end(m->zygote);
 	for (i = 0; i < m->keys_count; i++)
 		process_end(&m->keys[i]);
+	for (i = 0; i < m->auth_count; i++)
+		process_end(&m->auth[i]);
 	generation_stop(m);
 }
 
@@ -314,7 +307,10 @@ master_helpers_left(const struct master *m)
 	for (i = 0; i < m->keys_count; i++)
 		if (m->keys[i].pidfd != -1)
 			left++;
-	return left + (m->rotation != NULL ? 1 : 0);
+	for (i = 0; i < m->auth_count; i++)
+		if (m->auth[i].pidfd != -1)
+			left++;
+	return left + m->paramgens;
 }
 
 /* Time is up: what is left is killed, and the loop ends. */
@@ -331,6 +327,8 @@ master_stop_now(evutil_socket_t fd, short what, void *arg)
 		process_kill(m->zygote);
 	for (i = 0; i < m->keys_count; i++)
 		process_kill(&m->keys[i]);
+	for (i = 0; i < m->auth_count; i++)
+		process_kill(&m->auth[i]);
 	event_base_loopbreak(m->base);
 }
 
@@ -379,10 +377,13 @@ master_stop(struct master *m)
 		return;
 	}
 	m->stopping = true;
+	notify_send(m->notify_fd, "STOPPING=1\nSTATUS=Stopping");
 	log_event(m->log, LOG_NOTICE, "shutdown", "sessions=%u handshaking=%u",
 	    m->counters.now, m->counters.handshaking);
 	listener_update(m);
 	listener_close_all(m);
+	/* The next server may have it. */
+	control_stop(m);
 	evtimer_assign(&m->stop_event, m->base, master_stop_sessions, m);
 	evtimer_add(&m->stop_event, &tv);
 	master_stop_progress(m);
@@ -397,6 +398,8 @@ master_report(void *arg, enum config_severity severity, const char *text)
 	struct master *m = arg;
 	char quoted[1536];
 
+	if (severity == CONFIG_ERROR && m->error[0] == '\0')
+		strlcpy(m->error, text, sizeof(m->error));
 	if (m->log == NULL || (!m->ready && !m->log_on_stderr))
 		fprintf(stderr, "flexmusicd: %s%s\n",
 		    severity == CONFIG_WARNING ? "warning: " : "", text);
@@ -418,6 +421,12 @@ master_check_descriptors(
 	    (unsigned long)c->max_connections * MASTER_PER_SESSION +
 	    MASTER_DESCRIPTORS + c->hosts;
 
+	/* A channel and a pidfd for each of those that serve workers, and for
+	 * each process of a search. */
+	needed += 2UL *
+	    (search_processors() + process_wanted(c->auth_processes) +
+		process_wanted(c->keys_processes));
+
 	if (needed <= m->nofile)
 		return true;
 	snprintf(why, why_len,
@@ -436,7 +445,9 @@ master_apply(struct master *m, struct config *next)
 
 	if (!config_keep_restart_keys(next, old, master_report, m))
 		snprintf(why, sizeof(why), "no memory for a configuration");
-	else if (master_check_descriptors(m, next, why, sizeof(why)) &&
+	else if ((m->auth_ready > 0 ||
+		     auth_check_users(m, next, why, sizeof(why))) &&
+	    master_check_descriptors(m, next, why, sizeof(why)) &&
 	    listener_prepare(m, next, why, sizeof(why)))
 		why[0] = '\0';
 	if (why[0] != '\0') {
@@ -446,20 +457,39 @@ master_apply(struct master *m, struct config *next)
 	m->config = next;
 	listener_commit(m);
 	log_set_facility(m->log, next->syslog_facility);
+	sources_set_limits(m->sources, &next->limits);
 	config_free(old);
+	auth_update(m);
+	master_update(m);
 	/* The limit of a zygote's user goes with the number of sessions. */
 	if (fresh_zygote)
 		master_replace_zygote(m);
 	return true;
 }
 
+/* systemd compares the time with that of its signal. */
 static void
-master_reload(struct master *m)
+master_notify_reload(struct master *m)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	notify_send(m->notify_fd, "RELOADING=1\nMONOTONIC_USEC=%llu",
+	    (unsigned long long)ts.tv_sec * 1000000 +
+		(unsigned long long)ts.tv_nsec / 1000);
+}
+
+bool
+master_reload(struct master *m, const char *why)
 {
 	struct config *next;
 
+	strlcpy(m->error, "the server is stopping", sizeof(m->error));
 	if (m->stopping)
-		return;
+		return false;
+	m->error[0] = '\0';
+	if (m->ready)
+		master_notify_reload(m);
 	next = config_load(m->config_path, m->as_root, master_report, m);
 	if (next != NULL && !master_apply(m, next)) {
 		config_free(next);
@@ -472,7 +502,11 @@ master_reload(struct master *m)
 		log_event(m->log, LOG_ERR, "reload-failed",
 		    "file=%s kept=\"the running configuration\"",
 		    m->config_path);
-	generation_rotate(m);
+	if (m->ready)
+		notify_send(m->notify_fd, "READY=1\nSTATUS=Serving");
+	stock_reload(m);
+	generation_rotate(m, why);
+	return next != NULL;
 }
 
 static void
@@ -483,7 +517,7 @@ master_signal(evutil_socket_t number, short what, void *arg)
 	log_event(m->log, LOG_DEBUG, "signal", "signal=%d", (int)number);
 	switch (number) {
 	case SIGHUP:
-		master_reload(m);
+		(void)master_reload(m, "signal");
 		break;
 	case SIGUSR1:
 		status_request(m);
@@ -522,9 +556,8 @@ master_raise_descriptors(struct master *m)
 						    : (uint32_t)limit.rlim_max;
 }
 
-/* Everything that is opened before the first helper. */
-static void
-master_open(struct master *m)
+void
+master_open(struct master *m, bool server)
 {
 	char why[512], path[1024];
 	uid_t owner = m->as_root ? 0 : geteuid();
@@ -532,11 +565,13 @@ master_open(struct master *m)
 	m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	m->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	m->daemon_fd = daemon_open_self();
-	m->worker_fd = daemon_open_worker(path, sizeof(path));
+	m->worker_fd = -1;
+	if (server)
+		m->worker_fd = daemon_open_worker(path, sizeof(path));
 	if (m->null_fd == -1 || m->daemon_fd == -1)
 		master_fatal(
 		    m, "/dev/null or /proc/self/exe: %s", strerror(errno));
-	if (m->worker_fd == -1)
+	if (server && m->worker_fd == -1)
 		master_fatal(m,
 		    "no flexmusicd-worker beside flexmusicd, and %s: %s: "
 		    "`make install' puts it there",
@@ -556,7 +591,7 @@ static void
 master_self_tests(struct master *m)
 {
 	static const enum role_id role[] = { ROLE_ZYGOTE, ROLE_WORKER,
-		ROLE_KEYS, ROLE_PARAMGEN };
+		ROLE_KEYS, ROLE_PARAMGEN, ROLE_AUTH };
 	size_t i;
 
 	for (i = 0; i < sizeof(role) / sizeof(role[0]); i++)
@@ -569,9 +604,10 @@ static void
 master_log_start(struct master *m)
 {
 	log_event(m->log, LOG_NOTICE, "start",
-	    "version=%s pid=%d config=%s key_size=%u auth_method=none "
+	    "version=%s pid=%d config=%s key_size=%u auth_method=%s "
 	    "openssl=%s libevent=%s",
 	    FLEXMUSIC_VERSION, (int)m->pid, m->config_path, m->config->key_size,
+	    m->config->auth_method == CONFIG_AUTH_NONE ? "none" : "auth",
 	    OpenSSL_version(OPENSSL_VERSION_STRING), event_get_version());
 	log_event(m->log, LOG_NOTICE, "sandbox-layers",
 	    "users=%s chroot=%s capabilities=%s seccomp=yes landlock_abi=%d",
@@ -599,12 +635,18 @@ master_start(struct master *m)
 		master_fatal(m, "no event loop");
 	log_attach(m->log, m->base);
 	master_catch_signals(m);
-	m->state = state_open(m->config->state_dir, owner, why, sizeof(why));
-	if (m->state == NULL)
+	if (!stock_open(m, owner, why, sizeof(why)) ||
+	    !auth_check_users(m, m->config, why, sizeof(why)))
 		master_fatal(m, "%s", why);
+	m->sources = sources_new();
+	if (m->sources == NULL)
+		master_fatal(m, "no memory");
+	sources_set_limits(m->sources, &m->config->limits);
 	if (!listener_prepare(m, m->config, why, sizeof(why)))
 		master_fatal(m, "%s", why);
 	listener_commit(m);
+	if (!control_start(m, why, sizeof(why)))
+		master_fatal(m, "%s", why);
 	master_self_tests(m);
 	if (m->config->pid_file != NULL &&
 	    !daemon_write_pid(m->config->pid_file, m->pid))
@@ -612,14 +654,17 @@ master_start(struct master *m)
 		    m, "pid_file %s: %s", m->config->pid_file, strerror(errno));
 	master_log_start(m);
 	master_start_keys(m);
+	auth_update(m);
 	master_start_zygote(m);
-	generation_rotate(m);
+	generation_rotate(m, "start");
 }
 
 static void
 master_usage(void)
 {
-	fprintf(stderr, "usage: flexmusicd [-dFnVv] [-f file]\n");
+	fprintf(stderr,
+	    "usage: flexmusicd [-dFnVv] [-f file]\n"
+	    "       flexmusicd -G bits [-f file] [-o directory]\n");
 	exit(2);
 }
 
@@ -631,8 +676,10 @@ master_check_only(struct master *m)
 
 	if (!master_check_descriptors(m, m->config, why, sizeof(why)))
 		master_fatal(m, "%s", why);
+	if (!auth_check_users(m, m->config, why, sizeof(why)))
+		master_report(m, CONFIG_WARNING, why);
 	if (m->as_root) {
-		master_open(m);
+		master_open(m, true);
 		master_self_tests(m);
 	}
 	config_print(m->config, stdout);
@@ -642,22 +689,70 @@ master_check_only(struct master *m)
 	return 0;
 }
 
+/* The size that -G was given, or the end. */
+static unsigned
+master_parse_bits(const char *text)
+{
+	const char *error;
+	long long bits;
+
+	bits = strtonum(text, 1, UINT_MAX, &error);
+	if (error == NULL && dh_bits_valid((unsigned)bits)) {
+		if (bits < 2048)
+			fprintf(stderr,
+			    "flexmusicd: warning: %lld bits are weak: for "
+			    "tests alone\n",
+			    bits);
+		return (unsigned)bits;
+	}
+	fprintf(stderr,
+	    "flexmusicd: -G %s: must be 2048, 3072, 4096, 6144 or 8192 (or "
+	    "1024, for tests)\n",
+	    text);
+	exit(2);
+}
+
+/*
+ * The configuration.  -G does without a file where there is none, and then
+ * without the server's users too: a machine may not have them yet.
+ */
+static struct config *
+master_load(struct master *m, bool optional)
+{
+	struct config *c;
+
+	if (m->config_path == NULL) {
+		m->config_path = MASTER_CONFIG;
+		if (optional && access(MASTER_CONFIG, F_OK) == -1 &&
+		    errno == ENOENT) {
+			c = config_parse("built-in configuration", "", false,
+			    master_report, m);
+			if (c != NULL && m->as_root)
+				c->keys_user.uid = c->keys_user.gid =
+				    MASTER_NOBODY;
+			return c;
+		}
+	}
+	return config_load(m->config_path, m->as_root, master_report, m);
+}
+
 int
 master_main(int argc, char **argv)
 {
 	static struct master m;
+	const char *directory = NULL;
+	unsigned generate = 0; /* bits, with -G */
 	bool check = false;
 	int c;
 
-	m.config_path = MASTER_CONFIG;
-	m.ready_fd = m.chroot_fd = m.reserve_fd = -1;
+	m.notify_fd = m.ready_fd = m.chroot_fd = m.reserve_fd = -1;
 	m.start_ms = master_now();
 	TAILQ_INIT(&m.listeners);
 	TAILQ_INIT(&m.next_listeners);
 	TAILQ_INIT(&m.generations);
 	TAILQ_INIT(&m.sessions);
 	TAILQ_INIT(&m.spawning);
-	while ((c = getopt(argc, argv, "dFf:nVv")) != -1) {
+	while ((c = getopt(argc, argv, "dFf:G:no:Vv")) != -1) {
 		switch (c) {
 		case 'd':
 			m.log_on_stderr = m.foreground = true;
@@ -668,8 +763,15 @@ master_main(int argc, char **argv)
 		case 'f':
 			m.config_path = optarg;
 			break;
+		case 'G':
+			generate = master_parse_bits(optarg);
+			m.no_server = true;
+			break;
 		case 'n':
 			check = true;
+			break;
+		case 'o':
+			directory = optarg;
 			break;
 		case 'V':
 			printf("flexmusicd %s\n", FLEXMUSIC_VERSION);
@@ -681,7 +783,8 @@ master_main(int argc, char **argv)
 			master_usage();
 		}
 	}
-	if (optind != argc)
+	if (optind != argc || (directory != NULL && generate == 0) ||
+	    (generate != 0 && (check || m.foreground)))
 		master_usage();
 
 	if (!daemon_inherit_nothing())
@@ -697,10 +800,13 @@ master_main(int argc, char **argv)
 		    strerror(errno));
 	umask(077);
 	master_raise_descriptors(&m);
-	m.config = config_load(m.config_path, m.as_root, master_report, &m);
+	m.config = master_load(&m, generate != 0);
 	if (m.config == NULL)
 		return 1;
-	if (!check && !m.foreground) {
+	m.log_on_stderr |= check || generate != 0;
+	if (!check && generate == 0)
+		m.notify_fd = notify_open();
+	if (!m.foreground && !m.log_on_stderr) {
 		m.config_path = realpath(m.config_path, NULL);
 		m.ready_fd = m.config_path == NULL ? -1 : daemon_fork();
 		if (m.ready_fd == -1)
@@ -708,14 +814,15 @@ master_main(int argc, char **argv)
 	}
 	m.pid = getpid();
 	setproctitle("master [%s]", m.config_path);
-	m.log_on_stderr |= check;
 	m.log = log_new(m.log_on_stderr ? NULL : m.config->syslog_socket,
 	    m.config->syslog_facility, m.verbosity);
 	if (m.log == NULL)
 		master_fatal(&m, "no memory");
 	if (check)
 		return master_check_only(&m);
-	master_open(&m);
+	if (generate != 0)
+		return generate_main(&m, generate, directory);
+	master_open(&m, true);
 	master_start(&m);
 	event_base_dispatch(m.base);
 
@@ -724,7 +831,9 @@ master_main(int argc, char **argv)
 	    (unsigned long long)((master_now() - m.start_ms) / 1000));
 	master_remove_pid(&m);
 	generation_free_all(&m);
-	state_close(m.state);
+	stock_close(&m);
+	control_free(&m);
+	sources_free(m.sources);
 	log_free(m.log, MASTER_LOG_FREE_MS);
 	return 0;
 }

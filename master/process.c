@@ -23,6 +23,7 @@
 #define PROCESS_DELAY_MAX_MS 30000
 #define PROCESS_STABLE_MS    10000 /* up so long, it counts as sound */
 #define PROCESS_SELF_TEST_MS 10000
+#define PROCESS_NICENESS     10
 
 void
 process_signal(int pidfd, int signal_number)
@@ -108,7 +109,7 @@ process_spawn(
 	sigset_t all, mask;
 	int fd[2], error;
 
-	if (!channel_pair(fd, role != ROLE_KEYS, 0))
+	if (!channel_pair(fd, !roles[role].serves_workers, 0))
 		return false;
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &mask);
@@ -140,7 +141,7 @@ process_spawn(
 /* Who the helper is to be. */
 static bool
 process_send_start(struct master *m, int channel, enum role_id role,
-    unsigned instance, bool self_test)
+    unsigned instance, enum process_priority priority, bool self_test)
 {
 	static struct message_start s;
 	const struct config_user *user;
@@ -155,6 +156,7 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	s.self_test = self_test;
 	s.master = m->pid;
 	user = roles[role].user == USER_KEYS ? &m->config->keys_user
+	    : roles[role].user == USER_AUTH  ? &m->config->auth_user
 					     : &m->config->worker_user;
 	s.uid = user->uid;
 	s.gid = user->gid;
@@ -163,7 +165,8 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	 * sender's limit.  Without root that is one user's for all, and what
 	 * waits for the zygote would keep it from answering.
 	 */
-	s.nofile = role == ROLE_KEYS || (role == ROLE_ZYGOTE && !m->as_root)
+	s.nofile =
+	    roles[role].serves_workers || (role == ROLE_ZYGOTE && !m->as_root)
 	    ? m->nofile
 	    : 64;
 	/*
@@ -174,7 +177,8 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	s.nproc = role != ROLE_ZYGOTE ? 0
 	    : m->as_root	      ? m->config->max_connections * 2 + 64
 				      : UINT32_MAX;
-	s.nice = role == ROLE_PARAMGEN ? 10 : 0;
+	s.nice = priority == PROCESS_NORMAL ? 0 : PROCESS_NICENESS;
+	s.idle = priority == PROCESS_IDLE;
 	if (sandbox_compile(role, with, self_test, &s.program[0]) == -1 ||
 	    (role == ROLE_ZYGOTE &&
 		sandbox_compile(ROLE_WORKER, ROLE_WORKER, self_test,
@@ -359,9 +363,34 @@ process_start(struct process *p)
 	    event_add(&p->channel_event, NULL) == -1 ||
 	    event_add(&p->death_event, NULL) == -1)
 		master_fatal(m, "no memory for an event");
-	if (!process_send_start(m, channel, p->kind->role, p->instance, false))
+	if (!process_send_start(
+		m, channel, p->kind->role, p->instance, p->priority, false))
 		process_kill(p); /* its death is seen, and restarts it */
 	return true;
+}
+
+unsigned
+process_wanted(unsigned configured)
+{
+	return configured != 0 ? configured : search_processors();
+}
+
+struct process *
+process_start_all(
+    struct master *m, const struct process_kind *kind, unsigned count)
+{
+	struct process *all = calloc(count, sizeof(*all));
+	unsigned i;
+
+	if (all == NULL)
+		master_fatal(m, "no memory");
+	for (i = 0; i < count; i++) {
+		all[i].m = m;
+		all[i].kind = kind;
+		all[i].instance = i;
+		process_start(&all[i]);
+	}
+	return all;
 }
 
 void
@@ -498,7 +527,7 @@ process_self_test(struct master *m, enum role_id role)
 	}
 	channel_init(&c, channel, process_test_rules,
 	    sizeof(process_test_rules) / sizeof(process_test_rules[0]), &t);
-	if (process_send_start(m, channel, role, 0, true))
+	if (process_send_start(m, channel, role, 0, PROCESS_NORMAL, true))
 		while (!t.done && process_test_wait(channel) &&
 		    channel_receive(&c, &message) == CHANNEL_OK)
 			continue;

@@ -12,14 +12,16 @@
 #include <unistd.h>
 
 #include "fmltp/proto.h"
+#include "master/control.h"
 #include "master/master.h"
 
-#define SESSION_SNDBUF	      4096 /* of a worker's ends of its channels */
 #define SESSION_KEYS_MS	      30000 /* a worker's wait for keys */
 #define SESSION_SLACK_MS      2000 /* the master's timers come later */
 #define SESSION_SPAWN_MS      10000 /* for the zygote, to fork */
 #define SESSION_LINGER_MS     3000 /* from a worker's last word to its end */
+#define SESSION_AUTH_SLACK_MS 15000 /* the last 151 comes late */
 #define SESSION_IDLE_GIVE_WAY 60000
+#define SESSION_DRAWN	      8 /* sessions of which one gives way */
 
 static const char *const session_stage_token[STAGE_COUNT] = {
 	[STAGE_VEX] = "vex",
@@ -32,6 +34,66 @@ static const struct sockaddr *
 session_peer(const struct session *s)
 {
 	return (const struct sockaddr *)&s->peer;
+}
+
+/* Until its client has shown that it has business here, a session is the
+ * first to give way. */
+static void
+session_wait(struct session *s)
+{
+	struct master *m = s->m;
+	struct session **more;
+	size_t room;
+
+	if (m->waiting_count == m->waiting_room) {
+		room = m->waiting_room == 0 ? 64 : m->waiting_room * 2;
+		more = recallocarray(m->waiting, m->waiting_room, room,
+		    sizeof(struct session *));
+		if (more == NULL)
+			return; /* it is never drawn */
+		m->waiting = more;
+		m->waiting_room = room;
+	}
+	m->waiting[m->waiting_count++] = s;
+	s->waiting = m->waiting_count;
+}
+
+static void
+session_wait_over(struct session *s)
+{
+	struct master *m = s->m;
+	struct session *last;
+
+	if (s->waiting == 0)
+		return;
+	last = m->waiting[--m->waiting_count];
+	m->waiting[s->waiting - 1] = last;
+	last->waiting = s->waiting;
+	s->waiting = 0;
+}
+
+/* What a source has done has a price. */
+static void
+session_offend(struct session *s, enum source_offence offence)
+{
+	static const char *const token[SOURCE_OFFENCES] = {
+		[SOURCE_HANDSHAKE] = "handshake",
+		[SOURCE_AUTH] = "auth",
+		[SOURCE_CRASH] = "crash",
+	};
+	struct master *m = s->m;
+	char source[SOURCE_TEXT_MAX];
+	uint64_t ms;
+
+	ms = source_offend(m->sources, session_peer(s), offence, master_now());
+	if (ms == 0)
+		return;
+	m->counters.penalties++;
+	log_peer_event(m->log, LOG_NOTICE, "penalty", session_peer(s),
+	    "session=%llu source=%s offence=%s penalty_s=%llu",
+	    (unsigned long long)s->id,
+	    source_text(m->sources, session_peer(s), source, sizeof(source)),
+	    token[offence], (unsigned long long)(ms / 1000));
 }
 
 /* The handshake is over, one way or the other. */
@@ -90,6 +152,10 @@ session_free(struct session *s)
 	struct master *m = s->m;
 
 	session_handshake_over(s);
+	session_wait_over(s);
+	if (s->giving_way)
+		m->giving_way--;
+	source_leave(m->sources, session_peer(s), master_now());
 	if (s->state == SESSION_SPAWNING)
 		session_leave_zygote(s);
 	session_close_channel(s);
@@ -98,6 +164,7 @@ session_free(struct session *s)
 		event_del(&s->death_event);
 		close(s->pidfd);
 	}
+	control_session_gone(s);
 	TAILQ_REMOVE(&m->sessions, s, entry);
 	m->counters.now--;
 	free(s);
@@ -132,6 +199,12 @@ session_reason(const struct session *s)
 		return "quit";
 	if (s->end.end == SESSION_END_IDLE)
 		return "idle-timeout";
+	if (s->end.end == SESSION_END_AUTH_TIMEOUT)
+		return "auth-timeout";
+	if (s->end.end == SESSION_END_AUTH_FAILED)
+		return "auth-failed";
+	if (s->end.end == SESSION_END_AUTH_BUSY)
+		return "busy";
 	return fmltp_error_token((enum fmltp_error)s->end.error);
 }
 
@@ -189,6 +262,7 @@ session_violation(
 	    (unsigned long long)s->id, (int)s->pid, channel,
 	    channel_result_token(kind));
 	process_signal(s->pidfd, SIGKILL);
+	session_offend(s, SOURCE_CRASH);
 	master_count_attack(s->m);
 }
 
@@ -224,6 +298,76 @@ session_timeout(evutil_socket_t fd, short what, void *arg)
 	process_signal(s->pidfd, SIGKILL);
 }
 
+/* The worker gets its channel to an authenticator, and the phase a limit. */
+static void
+session_lock_down(struct session *s)
+{
+	struct message_lockdown l;
+	int fd;
+
+	memset(&l, 0, sizeof(l));
+	l.phase_ms = s->m->config->auth_timeout * 1000;
+	if (!auth_open_channel(s, &fd)) {
+		session_end(s, "auth-unavailable");
+		return;
+	}
+	session_set_timer(s, l.phase_ms + SESSION_AUTH_SLACK_MS);
+	if (!channel_send_fds(s->channel.fd, MESSAGE_LOCKDOWN, &l, &fd))
+		session_end(s, "auth-unavailable");
+	close(fd);
+}
+
+/*
+ * A session whose client was refused and never let in is an offence, however
+ * it ends: else a guesser would hang up in place of waiting for its 151.
+ */
+static void
+session_refused(struct session *s)
+{
+	if (s->refused && s->user[0] == '\0')
+		session_offend(s, SOURCE_AUTH);
+	s->refused = false;
+}
+
+void
+session_authenticated(struct session *s, const struct message_auth_result *r)
+{
+	static const char *const reason[AUTH_OUTCOMES] = {
+		[AUTH_GRANTED] = "granted",
+		[AUTH_REFUSED] = "refused",
+		[AUTH_REFUSED_LAST] = "refused-last",
+		[AUTH_BUSY] = "busy",
+	};
+	char user[AUTH_USER_MAX * 4 + 3];
+
+	if (!s->lockdown || s->user[0] != '\0')
+		return;
+	log_quote(user, sizeof(user), r->user, strlen(r->user));
+	if (r->outcome == AUTH_GRANTED) {
+		if (s->state != SESSION_ESTABLISHED)
+			return; /* it is ending */
+		log_peer_event(s->m->log, LOG_INFO, "authenticated",
+		    session_peer(s), "session=%llu user=%s attempt=%u ms=%u",
+		    (unsigned long long)s->id, user, r->attempt, r->ms);
+		strlcpy(s->user, r->user, sizeof(s->user));
+		s->active_ms = master_now();
+		s->m->counters.authenticated++;
+		evtimer_del(&s->timer);
+		session_wait_over(s);
+		return;
+	}
+	log_peer_event(s->m->log, LOG_NOTICE, "auth-failed", session_peer(s),
+	    "session=%llu user=%s attempt=%u ms=%u reason=%s",
+	    (unsigned long long)s->id, user, r->attempt, r->ms,
+	    reason[r->outcome]);
+	if (r->outcome == AUTH_BUSY)
+		return;
+	s->m->counters.auth_failed++;
+	s->refused = true;
+	if (r->outcome == AUTH_REFUSED_LAST)
+		session_refused(s);
+}
+
 static bool
 session_serve_established(void *arg, const union message_any *any, int *fds)
 {
@@ -231,12 +375,17 @@ session_serve_established(void *arg, const union message_any *any, int *fds)
 	struct session *s = arg;
 	char name[VERSION_NAME_MAX * 4 + 3];
 
+	/* One that was told to end does not come back. */
+	if (s->state != SESSION_HANDSHAKE)
+		return true;
 	s->channel.state = s->state = SESSION_ESTABLISHED;
 	s->established_ms = s->active_ms = master_now();
 	s->client = e->client;
 	s->m->counters.established++;
 	session_handshake_over(s);
 	evtimer_del(&s->timer);
+	if (!s->lockdown)
+		session_wait_over(s);
 	log_peer_event(s->m->log, LOG_INFO, "session-begin", session_peer(s),
 	    "session=%llu client=%s version=%u.%u.%u status=%u generation=%u "
 	    "ms=%llu",
@@ -247,6 +396,8 @@ session_serve_established(void *arg, const union message_any *any, int *fds)
 	    e->client.signature.substepping, e->client.status,
 	    s->generation_number,
 	    (unsigned long long)(s->established_ms - s->begin_ms));
+	if (s->lockdown && !s->m->stopping)
+		session_lock_down(s);
 	if (s->m->stopping)
 		master_stop_progress(s->m);
 	return true;
@@ -333,6 +484,28 @@ session_channel_ready(evutil_socket_t fd, short what, void *arg)
 	session_take_messages(arg);
 }
 
+/* Did the handshake fail by what no client of this protocol sends?  Who is
+ * lost, slow or curious has done nothing. */
+static bool
+session_is_malformed(const struct session *s)
+{
+	if (!s->has_end || s->established_ms != 0 || s->ended_by_master != NULL)
+		return false;
+	switch (s->end.error) {
+	case FMLTP_PEM_LABEL:
+	case FMLTP_PEM_BODY:
+	case FMLTP_PEM_LONG:
+	case FMLTP_DER:
+	case FMLTP_DH_GROUP:
+	case FMLTP_DH_RANGE:
+		return s->end.stage == STAGE_KEX;
+	case FMLTP_TOKEN_MAC:
+		return s->end.stage == STAGE_CHALLENGE;
+	default:
+		return false;
+	}
+}
+
 static void
 session_died(evutil_socket_t fd, short what, void *arg)
 {
@@ -362,6 +535,11 @@ session_died(evutil_socket_t fd, short what, void *arg)
 	else if (!s->has_end && s->ended_by_master == NULL)
 		s->ended_by_master = "closed";
 	session_log_end(s);
+	if (attack)
+		session_offend(s, SOURCE_CRASH);
+	else if (session_is_malformed(s))
+		session_offend(s, SOURCE_HANDSHAKE);
+	session_refused(s);
 	session_free(s);
 	if (attack)
 		master_count_attack(m);
@@ -404,6 +582,7 @@ session_spawn(struct session *s, int client)
 	spawn.session = s->id;
 	spawn.handshake_ms = m->config->handshake_client_timeout * 1000;
 	spawn.idle_ms = m->config->session_idle_timeout * 1000;
+	spawn.lockdown = s->lockdown;
 	spawn.banner = m->config->banner;
 	spawn.params = s->generation->params;
 	log_address(spawn.peer, sizeof(spawn.peer), session_peer(s));
@@ -436,6 +615,7 @@ session_begin(
 	s = calloc(1, sizeof(*s));
 	if (s == NULL) {
 		close(fd);
+		source_leave(m->sources, peer, master_now());
 		m->counters.spawn_failed++;
 		return;
 	}
@@ -448,6 +628,8 @@ session_begin(
 	s->generation_number = s->generation->number;
 	s->zygote = m->zygote;
 	s->state = SESSION_SPAWNING;
+	s->lockdown = m->config->auth_method != CONFIG_AUTH_NONE;
+	session_wait(s);
 	TAILQ_INSERT_TAIL(&m->sessions, s, entry);
 	TAILQ_INSERT_TAIL(&m->spawning, s, spawning);
 	m->zygote->spawning++;
@@ -566,19 +748,59 @@ session_find(struct master *m, uint64_t id)
 	return NULL;
 }
 
+static void
+session_make_way(struct session *s)
+{
+	session_wait_over(s);
+	s->giving_way = true;
+	s->m->giving_way++;
+	session_end(s, "gave-way");
+}
+
+/*
+ * Of a few that are drawn, the one whose source has most connections: whoever
+ * fills the server is the likeliest to lose one, at a cost that does not grow
+ * with their number.
+ */
+static struct session *
+session_draw(struct master *m)
+{
+	struct session *s, *drawn = NULL;
+	unsigned i;
+	uint64_t most = 0, rank;
+
+	for (i = 0; i < SESSION_DRAWN && m->waiting_count > 0; i++) {
+		s = m->waiting[arc4random_uniform((uint32_t)m->waiting_count)];
+		rank = source_connections(m->sources, session_peer(s));
+		/* A key exchange is more than a flood of connections has. */
+		if (s->established_ms == 0)
+			rank += UINT32_MAX;
+		if (drawn == NULL || rank > most) {
+			drawn = s;
+			most = rank;
+		}
+	}
+	return drawn;
+}
+
 bool
 session_give_way(struct master *m)
 {
 	struct session *s, *longest = NULL;
 	uint64_t now = master_now();
 
+	s = session_draw(m);
+	if (s != NULL) {
+		session_make_way(s);
+		return true;
+	}
 	TAILQ_FOREACH(s, &m->sessions, entry)
-	if (s->state == SESSION_ESTABLISHED &&
+	if (s->state == SESSION_ESTABLISHED && !s->lockdown &&
 	    now - s->active_ms >= SESSION_IDLE_GIVE_WAY &&
 	    (longest == NULL || s->active_ms < longest->active_ms))
 		longest = s;
 	if (longest == NULL)
 		return false;
-	session_end(longest, "gave-way");
+	session_make_way(longest);
 	return true;
 }

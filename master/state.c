@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +27,20 @@
 #define NEW_PREFIX   "." PREFIX /* being written */
 #define REASON_MAX   160
 #define HEX_LEN	     64
+#define WHY_MAX	     512
 #define TRANSIENT(e) ((e) == EMFILE || (e) == ENFILE || (e) == ENOMEM)
+/* The disk takes nothing: nobody's mistake in the directory itself. */
+#define NO_SPACE(e) ((e) == ENOSPC || (e) == EDQUOT || (e) == EROFS)
+/* The directory's entries can't be changed, none of them. */
+#define NO_CHANGE(e) ((e) == EROFS || (e) == EACCES)
 
 struct state {
-	int dir;
-	int lock;
+	char *path;
 	uid_t owner;
+	int dir; /* -1 with the lock */
+	int lock; /* -1: unusable; `trouble` says why, `error` is the errno */
+	int error;
+	char trouble[WHY_MAX];
 };
 
 /* Who is to hear of a wrong file. */
@@ -47,104 +56,169 @@ tell(const struct listener *to, const char *name, const char *reason)
 		to->bad(to->arg, name, reason);
 }
 
+/* How an attempt to have directory and lock ended. */
+enum attempt {
+	ATTEMPT_DONE,
+	ATTEMPT_UNUSABLE, /* nothing is wrong, but it can't be written */
+	ATTEMPT_REFUSED
+};
+
+static enum attempt __attribute__((format(printf, 3, 4)))
+refuse(struct state *s, int error, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(s->trouble, sizeof s->trouble, fmt, ap);
+	va_end(ap);
+	s->error = error;
+	return ATTEMPT_REFUSED;
+}
+
+/* The directory, or the lock in it, can't be made. */
+static enum attempt
+give_up(struct state *s, int error, const char *name)
+{
+	const char *remedy = "chmod 0700 the directory";
+
+	if (error == EROFS)
+		remedy = "mount it writable, or set another state_dir";
+	else if (NO_SPACE(error))
+		remedy = "make room there, or set another state_dir";
+	snprintf(s->trouble, sizeof s->trouble,
+	    "cannot make %s%s: %s: no parameters made ahead are used: %s",
+	    s->path, name, strerror(error), remedy);
+	s->error = error;
+	return ATTEMPT_UNUSABLE;
+}
+
+static int
+make_directory(const char *path)
+{
+	const mode_t mask = umask(0077);
+	const int result = mkdir(path, 0700), error = errno;
+
+	umask(mask);
+	errno = error;
+	return result;
+}
+
 /* Why the directory could not be opened, with the remedy. */
-static void
-explain_open(const char *path, int error, char *why, size_t why_len)
+static enum attempt
+explain_directory(struct state *s, int error)
 {
 	struct stat st;
 
-	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
-		snprintf(why, why_len,
-		    "%s is a symbolic link: name the directory itself", path);
-	else if (error == ENOTDIR || error == ELOOP)
-		snprintf(why, why_len, "%s is not a directory", path);
-	else if (error == EACCES && geteuid() == 0)
-		snprintf(why, why_len,
+	if (lstat(s->path, &st) == 0 && S_ISLNK(st.st_mode))
+		return refuse(s, error,
+		    "%s is a symbolic link: name the directory itself",
+		    s->path);
+	if (error == ENOTDIR || error == ELOOP)
+		return refuse(s, error, "%s is not a directory", s->path);
+	if (error == EACCES && geteuid() == 0)
+		return refuse(s, error,
 		    "root without CAP_DAC_OVERRIDE cannot open %s: chown it to "
 		    "root",
-		    path);
-	else
-		snprintf(
-		    why, why_len, "cannot open %s: %s", path, strerror(error));
+		    s->path);
+	return refuse(s, error, "cannot open %s: %s", s->path, strerror(error));
 }
 
-/* Opens the directory, which is made if only it is missing; -1 and `why`. */
-static int
-open_directory(const char *path, char *why, size_t why_len)
+/* Opens the directory, which is made if only it is missing. */
+static enum attempt
+open_directory(struct state *s, int *fd)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-	int fd;
 
-	fd = open(path, flags);
-	if (fd == -1 && errno == ENOENT) {
-		if (mkdir(path, 0700) == -1 && errno != EEXIST) {
-			snprintf(why, why_len,
-			    "cannot make %s: %s: make it, with mode 0700", path,
-			    strerror(errno));
-			return -1;
+	*fd = open(s->path, flags);
+	if (*fd == -1 && errno == ENOENT) {
+		if (make_directory(s->path) == -1 && errno != EEXIST) {
+			if (NO_SPACE(errno))
+				return give_up(s, errno, "");
+			return refuse(s, errno,
+			    "cannot make %s: %s: make it, with mode 0700",
+			    s->path, strerror(errno));
 		}
-		fd = open(path, flags);
+		*fd = open(s->path, flags);
 	}
-	if (fd == -1)
-		explain_open(path, errno, why, why_len);
-	return fd;
+	return *fd != -1 ? ATTEMPT_DONE : explain_directory(s, errno);
 }
 
-static bool
-check_directory(
-    int fd, const char *path, uid_t owner, char *why, size_t why_len)
+static enum attempt
+check_directory(struct state *s, int fd)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) == -1)
-		snprintf(why, why_len, "%s: %s", path, strerror(errno));
-	else if (st.st_uid != owner)
-		snprintf(why, why_len,
-		    "%s belongs to user %lu: chown it to user %lu", path,
-		    (unsigned long)st.st_uid, (unsigned long)owner);
-	else if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-		snprintf(why, why_len,
+		return refuse(s, errno, "%s: %s", s->path, strerror(errno));
+	if (st.st_uid != s->owner)
+		return refuse(s, EPERM,
+		    "%s belongs to user %lu: chown it to user %lu", s->path,
+		    (unsigned long)st.st_uid, (unsigned long)s->owner);
+	if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+		return refuse(s, EPERM,
 		    "%s has mode %04o, which lets others in: chmod 0700 it",
-		    path, (unsigned)st.st_mode & 07777);
-	else
-		return true;
-	return false;
+		    s->path, (unsigned)st.st_mode & 07777);
+	return ATTEMPT_DONE;
 }
 
-/* The lock, held as long as its descriptor is open; -1 and `why`. */
-static int
-take_lock(int dir, const char *path, uid_t owner, char *why, size_t why_len)
+/* Why the lock's file could not be opened. */
+static enum attempt
+explain_lock(struct state *s, int dir, int error)
 {
 	struct stat st;
-	int fd;
 
-	fd = openat(dir, LOCK_NAME,
-	    O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-	if (fd == -1) {
-		snprintf(why, why_len, "cannot open %s/%s: %s", path, LOCK_NAME,
-		    errno == ELOOP ? "it is a symbolic link: remove it"
-				   : strerror(errno));
-		return -1;
-	}
+	/* EACCES may also be the fault of a file that is there. */
+	if (NO_SPACE(error) ||
+	    (error == EACCES &&
+		fstatat(dir, LOCK_NAME, &st, AT_SYMLINK_NOFOLLOW) == -1))
+		return give_up(s, error, "/" LOCK_NAME);
+	return refuse(s, error, "cannot open %s/%s: %s", s->path, LOCK_NAME,
+	    error == ELOOP ? "it is a symbolic link: remove it"
+			   : strerror(error));
+}
+
+static enum attempt
+lock_file(struct state *s, int fd)
+{
+	struct stat st;
+
 	if (fstat(fd, &st) == -1)
-		snprintf(why, why_len, "%s/%s: %s", path, LOCK_NAME,
-		    strerror(errno));
-	else if (!S_ISREG(st.st_mode) || st.st_uid != owner)
-		snprintf(why, why_len,
-		    "%s/%s is not a file of user %lu: remove it", path,
-		    LOCK_NAME, (unsigned long)owner);
-	else if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return fd;
-	else if (errno == EWOULDBLOCK)
-		snprintf(why, why_len,
-		    "%s is in use by another flexmusicd: stop it, or set "
-		    "another state_dir",
-		    path);
-	else
-		snprintf(why, why_len, "cannot lock %s/%s: %s", path, LOCK_NAME,
-		    strerror(errno));
-	close(fd);
-	return -1;
+		return refuse(
+		    s, errno, "%s/%s: %s", s->path, LOCK_NAME, strerror(errno));
+	if (!S_ISREG(st.st_mode) || st.st_uid != s->owner)
+		return refuse(s, EPERM,
+		    "%s/%s is not a file of user %lu: remove it", s->path,
+		    LOCK_NAME, (unsigned long)s->owner);
+	if (flock(fd, LOCK_EX | LOCK_NB) == -1) {
+		if (errno == EWOULDBLOCK)
+			return refuse(s, EBUSY,
+			    "%s is in use by another flexmusicd: stop it, or "
+			    "set another state_dir",
+			    s->path);
+		return refuse(s, errno, "cannot lock %s/%s: %s", s->path,
+		    LOCK_NAME, strerror(errno));
+	}
+	/* Whatever the umask was, the next start can open it too.  One that
+	 * was there on a read-only file system stays as it is. */
+	if ((st.st_mode & 07777) != 0600)
+		(void)fchmod(fd, 0600);
+	return ATTEMPT_DONE;
+}
+
+/* The lock, held as long as its descriptor is open. */
+static enum attempt
+take_lock(struct state *s, int dir, int *fd)
+{
+	enum attempt attempt;
+
+	*fd = openat(dir, LOCK_NAME,
+	    O_RDONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+	if (*fd == -1)
+		return explain_lock(s, dir, errno);
+	attempt = lock_file(s, *fd);
+	if (attempt != ATTEMPT_DONE)
+		close(*fd);
+	return attempt;
 }
 
 /* A stream of the directory's entries, from the first one on. */
@@ -198,34 +272,66 @@ trim_path(const char *path)
 	return strndup(path, len);
 }
 
+/* Has directory and lock, or says in `trouble` what is wrong. */
+static enum attempt
+acquire(struct state *s)
+{
+	enum attempt attempt;
+	int dir, lock;
+
+	attempt = open_directory(s, &dir);
+	if (attempt != ATTEMPT_DONE)
+		return attempt;
+	attempt = check_directory(s, dir);
+	if (attempt == ATTEMPT_DONE)
+		attempt = take_lock(s, dir, &lock);
+	if (attempt != ATTEMPT_DONE) {
+		close(dir);
+		return attempt;
+	}
+	s->dir = dir;
+	s->lock = lock;
+	remove_unfinished(s);
+	return ATTEMPT_DONE;
+}
+
+/* Is it usable, by now?  False with errno. */
+static bool
+is_usable(struct state *s)
+{
+	if (s->lock != -1 || acquire(s) == ATTEMPT_DONE)
+		return true;
+	errno = s->error;
+	return false;
+}
+
 struct state *
 state_open(const char *path, uid_t owner, char *why, size_t why_len)
 {
-	struct state *s = NULL;
-	char *trimmed;
-	int dir = -1, lock = -1;
+	struct state *s;
 
-	trimmed = trim_path(path);
-	if (trimmed != NULL)
-		s = malloc(sizeof *s);
-	if (s == NULL) {
+	s = calloc(1, sizeof *s);
+	if (s != NULL)
+		s->path = trim_path(path);
+	if (s == NULL || s->path == NULL) {
 		snprintf(why, why_len, "%s: %s", path, strerror(errno));
-		free(trimmed);
-		return NULL;
-	}
-	dir = open_directory(trimmed, why, why_len);
-	if (dir != -1 && check_directory(dir, trimmed, owner, why, why_len))
-		lock = take_lock(dir, trimmed, owner, why, why_len);
-	free(trimmed);
-	if (lock == -1) {
-		if (dir != -1)
-			close(dir);
 		free(s);
 		return NULL;
 	}
-	*s = (struct state){ .dir = dir, .lock = lock, .owner = owner };
-	remove_unfinished(s);
-	return s;
+	s->owner = owner;
+	s->dir = -1;
+	s->lock = -1;
+	if (acquire(s) != ATTEMPT_REFUSED)
+		return s;
+	strlcpy(why, s->trouble, why_len);
+	state_close(s);
+	return NULL;
+}
+
+const char *
+state_trouble(const struct state *s)
+{
+	return s->lock == -1 ? s->trouble : NULL;
 }
 
 void
@@ -233,8 +339,11 @@ state_close(struct state *s)
 {
 	if (s == NULL)
 		return;
-	close(s->lock);
-	close(s->dir);
+	if (s->lock != -1) {
+		close(s->lock);
+		close(s->dir);
+	}
+	free(s->path);
 	free(s);
 }
 
@@ -425,21 +534,25 @@ remove_set(const struct state *s, const char *name, char reason[REASON_MAX])
 	return false;
 }
 
-static void
+/* False where none of the directory's entries can be changed. */
+static bool
 set_aside(const struct state *s, const char *name, const char *reason,
     const struct listener *to)
 {
 	char bad[sizeof((struct state_set *)NULL)->name + sizeof BAD_SUFFIX];
 	char text[2 * REASON_MAX];
+	int error;
 
 	snprintf(bad, sizeof bad, "%s" BAD_SUFFIX, name);
 	if (renameat(s->dir, name, s->dir, bad) == 0) {
 		tell(to, name, reason);
-		return;
+		return true;
 	}
+	error = errno;
 	snprintf(text, sizeof text, "%s; it cannot be renamed: %s", reason,
-	    strerror(errno));
+	    strerror(error));
 	tell(to, name, text);
+	return !NO_CHANGE(error);
 }
 
 static enum taken
@@ -457,7 +570,8 @@ take_one(
 		tell(to, out->name, reason);
 		return TAKEN_FAILED;
 	case TAKEN_BAD:
-		set_aside(s, out->name, reason, to);
+		if (!set_aside(s, out->name, reason, to))
+			return TAKEN_FAILED;
 		break;
 	case TAKEN_GONE:
 		break;
@@ -477,6 +591,8 @@ state_take(struct state *s, unsigned bits, struct state_set *out,
 	const struct dirent *e;
 	DIR *d;
 
+	if (!is_usable(s))
+		return false;
 	d = open_entries(s);
 	if (d == NULL) {
 		tell(&to, ".", strerror(errno));
@@ -521,7 +637,9 @@ write_new(
 	    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1)
 		return false;
-	if (write_whole(fd, bytes, len) && fsync(fd) == 0) {
+	/* 0600 whatever the umask is. */
+	if (fchmod(fd, 0600) == 0 && write_whole(fd, bytes, len) &&
+	    fsync(fd) == 0) {
 		if (close(fd) == 0)
 			return true;
 		fd = -1;
@@ -534,7 +652,7 @@ write_new(
 	return false;
 }
 
-/* The file `name` with this content, or as it was.  False with errno. */
+/* The file `name` with this content, or as it was: false with errno. */
 static bool
 write_file(
     const struct state *s, const char *name, const uint8_t *bytes, size_t len)
@@ -545,17 +663,19 @@ write_file(
 	snprintf(new_name, sizeof new_name, ".%s", name);
 	if (!write_new(s, new_name, bytes, len))
 		return false;
-	if (renameat(s->dir, new_name, s->dir, name) == 0) {
-		if (fsync(s->dir) == 0)
-			return true;
-		error = errno;
-		unlinkat(s->dir, name, 0);
-	} else {
+	if (renameat(s->dir, new_name, s->dir, name) == -1) {
 		error = errno;
 		unlinkat(s->dir, new_name, 0);
+		errno = error;
+		return false;
 	}
-	errno = error;
-	return false;
+	/*
+	 * From here on the directory has it.  If this fails, it may or may
+	 * not be there after a loss of power, and no unlink would be surer
+	 * than the rename: so it must not be said to be gone.
+	 */
+	(void)fsync(s->dir);
+	return true;
 }
 
 bool
@@ -563,6 +683,8 @@ state_keep_bad(struct state *s, const struct state_set *set)
 {
 	char name[sizeof set->name + sizeof BAD_SUFFIX];
 
+	if (!is_usable(s))
+		return false;
 	snprintf(name, sizeof name, "%s" BAD_SUFFIX, set->name);
 	return write_file(s, name, set->pem, set->len);
 }
@@ -577,6 +699,8 @@ state_put(struct state *s, unsigned bits, const uint8_t *pem, size_t len)
 		errno = EINVAL;
 		return false;
 	}
+	if (!is_usable(s))
+		return false;
 	crypto_sha256(pem, len, digest);
 	make_name(name, sizeof name, bits, digest);
 	return write_file(s, name, pem, len);
@@ -589,6 +713,8 @@ state_count(struct state *s, unsigned bits)
 	size_t count = 0;
 	DIR *d;
 
+	if (s->lock == -1)
+		return 0;
 	d = open_entries(s);
 	if (d == NULL)
 		return 0;

@@ -39,10 +39,19 @@ struct state_set {
  * with no access for group and others.  NULL, and a sentence that names the
  * path and the remedy in `why`, otherwise (also when another server holds
  * the lock).
+ *
+ * A directory in which the lock can't be made for want of space or of the
+ * right to write (ENOSPC, EDQUOT, EROFS, EACCES), or that for one of the
+ * first three can't be made itself, gives a state that is unusable: it has no
+ * sets, and takes none.  Each state_take and state_put tries anew, so that
+ * it is used as soon as the trouble is over.
  */
 struct state *
 state_open(const char *path, uid_t owner, char *why, size_t why_len);
 void state_close(struct state *s);
+
+/* Why the state is unusable, as a sentence with path and remedy; or NULL. */
+const char *state_trouble(const struct state *s);
 
 /*
  * Hears of a file that is not used: its name ("." where the directory itself
@@ -70,8 +79,11 @@ bool state_take(struct state *s, unsigned bits, struct state_set *out,
 bool state_keep_bad(struct state *s, const struct state_set *set);
 
 /*
- * Adds a set, atomically (a dot file, fsync, rename, directory fsync); a
- * full disk leaves nothing behind.  False with errno.
+ * Adds a set, atomically (a dot file, fsync, rename, directory fsync), with
+ * mode 0600.  False with errno: then it never was in the directory, and
+ * nothing is left behind, so that it can be used from memory.  A directory
+ * that can't be synced after the rename has the set all the same: it may get
+ * lost, but nobody else may use it.
  */
 bool state_put(struct state *s, unsigned bits, const uint8_t *pem, size_t len);
 

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "master/control.h"
 #include "master/master.h"
 
-/* Resident KiB of a process, from /proc; -1 where that does not tell. */
-static long
+long
 status_memory(pid_t pid)
 {
 	char path[64], text[128];
@@ -61,7 +61,6 @@ void
 status_request(struct master *m)
 {
 	const struct counters *c = &m->counters;
-	struct message_status_request request;
 	const struct generation *g;
 	unsigned i, live = 0, handshakes = 0;
 
@@ -72,12 +71,14 @@ status_request(struct master *m)
 	}
 	log_event(m->log, LOG_NOTICE, "status",
 	    "uptime_s=%" PRIu64 " sessions=%u peak=%u total=%" PRIu64
-	    " handshaking=%u established=%" PRIu64 " refused=%" PRIu64
+	    " handshaking=%u established=%" PRIu64 " authenticated=%" PRIu64
+	    " auth_failed=%" PRIu64 " penalties=%" PRIu64 " refused=%" PRIu64
 	    " spawn_failed=%" PRIu64 " attacks=%" PRIu64
 	    " listening=%s memory_kib=%ld log_dropped=%llu log_left_out=%llu",
 	    (master_now() - m->start_ms) / 1000, c->now, c->peak, c->sessions,
-	    c->handshaking, c->established, c->refused, c->spawn_failed,
-	    c->attacks, m->listening ? "yes" : "no", status_memory(m->pid),
+	    c->handshaking, c->established, c->authenticated, c->auth_failed,
+	    c->penalties, c->refused, c->spawn_failed, c->attacks,
+	    m->listening ? "yes" : "no", status_memory(m->pid),
 	    log_dropped(m->log), log_left_out(m->log));
 	status_failures(m);
 	if (m->generation != NULL)
@@ -89,15 +90,26 @@ status_request(struct master *m)
 		    (master_now() - m->generation->since_ms) / 1000,
 		    m->generation->params.len * 8u, m->generation->fingerprint,
 		    live, handshakes, m->rotation != NULL ? "yes" : "no",
-		    state_count(m->state, m->config->key_size));
+		    stock_count(m));
 	if (m->zygote != NULL && m->zygote->state == PROCESS_UP)
 		log_event(m->log, LOG_NOTICE, "status-zygote",
 		    "pid=%d memory_kib=%ld", (int)m->zygote->pid,
 		    status_memory(m->zygote->pid));
 	for (i = 0; i < m->keys_count; i++)
 		if (m->keys[i].state == PROCESS_UP)
-			process_send(
-			    &m->keys[i], MESSAGE_STATUS_REQUEST, &request);
+			status_ask(&m->keys[i], true);
+}
+
+void
+status_ask(struct process *p, bool logged)
+{
+	struct message_status_request request;
+
+	p->status_asked++;
+	if (logged)
+		p->status_logged = p->status_asked;
+	memset(&request, 0, sizeof(request));
+	process_send(p, MESSAGE_STATUS_REQUEST, &request);
 }
 
 /* The answer of a keys process. */
@@ -107,10 +119,16 @@ status_serve_keys(void *arg, const union message_any *any, int *fds)
 	const struct message_keys_status *s = &any->message_keys_status;
 	struct process *p = arg;
 
+	p->status = *s;
+	p->status_answered++;
+	control_progress(p->m);
+	if (p->status_answered > p->status_logged)
+		return true;
 	log_event(p->m->log, LOG_NOTICE, "status-keys",
 	    "instance=%u pid=%d exchanges=%" PRIu64 " refused=%" PRIu64
-	    " channels=%u generations=%u memory_kib=%ld",
+	    " channels=%u generations=%u pairs=%u pairs_used=%" PRIu64
+	    " memory_kib=%ld",
 	    p->instance, (int)p->pid, s->exchanges, s->refused, s->channels,
-	    s->generations, status_memory(p->pid));
+	    s->generations, s->pairs, s->pairs_used, status_memory(p->pid));
 	return true;
 }

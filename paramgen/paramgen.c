@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fmltp/crypto.h"
@@ -22,7 +23,32 @@ struct paramgen {
 	struct channel master;
 	union message_any message;
 	struct message_params result;
+	uint64_t told_ms; /* when progress was sent last; 0: never */
 };
+
+/*
+ * Tells the master how far the search is, the first time at once.  A master
+ * that cannot be told is gone: the search ends.
+ */
+static bool
+paramgen_report(void *arg, const struct search_progress *progress)
+{
+	struct paramgen *p = arg;
+	struct message_progress m;
+	struct timespec ts;
+	uint64_t now;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &ts) == -1)
+		return false;
+	now = (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+	if (p->told_ms != 0 && now - p->told_ms < PROGRESS_PERIOD)
+		return true;
+	p->told_ms = now;
+	memset(&m, 0, sizeof(m));
+	m.tests = progress->tests;
+	m.expected = progress->expected;
+	return channel_send(p->master.fd, MESSAGE_PROGRESS, &m);
+}
 
 static bool
 paramgen_serve_generate(void *arg, const union message_any *m, int *fds)
@@ -32,7 +58,8 @@ paramgen_serve_generate(void *arg, const union message_any *m, int *fds)
 	if (!dh_bits_valid(m->message_generate.bits))
 		return false;
 	p->result.result = PARAMS_FAILED;
-	if (search_safe_prime(m->message_generate.bits, &p->result.params))
+	if (search_safe_prime(m->message_generate.bits, &p->result.params,
+		paramgen_report, p))
 		p->result.result = PARAMS_OK;
 	return true;
 }
@@ -111,7 +138,7 @@ paramgen_self_test(struct helper *h)
 {
 	static struct dh_params params;
 
-	if (!search_safe_prime(SELF_TEST_BITS, &params) ||
+	if (!search_safe_prime(SELF_TEST_BITS, &params, NULL, NULL) ||
 	    !kex_params_quick_check(&known_params))
 		return false;
 	params = known_params;

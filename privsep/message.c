@@ -1,7 +1,7 @@
 /*
  * privsep/message.c - what is known of each message type.
  *
- * Runs in: every server process.
+ * Runs in: every server process; flexmusicctl.
  */
 #include <string.h>
 

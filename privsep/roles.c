@@ -1,27 +1,30 @@
 /*
  * privsep/roles.c - the table of roles.
  *
- * Runs in: every server process.
+ * Runs in: every server process; flexmusicctl, for the names.
  */
 #include <string.h>
 
 #include "privsep/roles.h"
 
 const struct role roles[ROLE_COUNT] = {
-	[ROLE_MASTER] = { "master", USER_ROOT, PROGRAM_DAEMON,
+	[ROLE_MASTER] = { "master", USER_ROOT, PROGRAM_DAEMON, false,
 	    "listens, has a worker forked for each connection, supervises, "
 	    "logs; reads no byte that came from the network",
-	    "zygote, workers, keys, paramgen" },
-	[ROLE_ZYGOTE] = { "zygote", USER_WORKER, PROGRAM_WORKER,
+	    "zygote, workers, keys, auth, paramgen" },
+	[ROLE_ZYGOTE] = { "zygote", USER_WORKER, PROGRAM_WORKER, false,
 	    "the process that workers are forked from", "master" },
-	[ROLE_WORKER] = { "worker", USER_WORKER, PROGRAM_WORKER,
+	[ROLE_WORKER] = { "worker", USER_WORKER, PROGRAM_WORKER, false,
 	    "one connection: version exchange, key exchange, session",
-	    "client, master, keys (one exchange)" },
-	[ROLE_KEYS] = { "keys", USER_KEYS, PROGRAM_DAEMON,
+	    "client, master, keys (one exchange), auth (in lockdown)" },
+	[ROLE_KEYS] = { "keys", USER_KEYS, PROGRAM_DAEMON, true,
 	    "the key holder: private keys, shared secrets, key derivation",
 	    "master, each worker once" },
-	[ROLE_PARAMGEN] = { "paramgen", USER_KEYS, PROGRAM_DAEMON,
+	[ROLE_PARAMGEN] = { "paramgen", USER_KEYS, PROGRAM_DAEMON, false,
 	    "makes and checks DH parameters; short-lived", "master" },
+	[ROLE_AUTH] = { "auth", USER_AUTH, PROGRAM_DAEMON, true,
+	    "checks passwords against the users file",
+	    "master, each worker in lockdown" },
 };
 
 enum role_id

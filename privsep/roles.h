@@ -17,6 +17,7 @@ enum role_id {
 	ROLE_WORKER,
 	ROLE_KEYS,
 	ROLE_PARAMGEN,
+	ROLE_AUTH,
 	ROLE_COUNT
 };
 
@@ -24,7 +25,8 @@ enum role_id {
 enum role_user {
 	USER_ROOT,
 	USER_WORKER,
-	USER_KEYS
+	USER_KEYS,
+	USER_AUTH
 };
 
 /* Which of the two programs a role is in. */
@@ -38,6 +40,7 @@ struct role {
 	const char *name;
 	enum role_user user;
 	enum role_program program;
+	bool serves_workers; /* one a processor, with an event loop */
 	const char *purpose; /* a sentence, for the documents */
 	const char *channels; /* to whom it talks */
 };
@@ -70,6 +73,9 @@ bool keys_self_test(struct helper *h);
 int paramgen_main(struct helper *h);
 void paramgen_prepare(struct helper *h);
 bool paramgen_self_test(struct helper *h);
+int auth_main(struct helper *h);
+void auth_prepare(struct helper *h);
+bool auth_self_test(struct helper *h);
 int zygote_main(struct helper *h);
 void zygote_prepare(struct helper *h);
 bool zygote_self_test(struct helper *h);

@@ -59,7 +59,7 @@
 		    "a wait goes on after SIGSTOP and SIGCONT"         \
 	}
 
-/* Memory for OpenSSL and libevent; never executable. */
+/* Memory for OpenSSL, libevent and crypt(3); never executable. */
 #define MEMORY(role)                                              \
 	{ role, CALL(brk), SANDBOX_USED, ANY, "the heap grows" }, \
 	    { role, CALL(mmap), SANDBOX_ENVIRONMENT, NO_EXEC,     \
@@ -94,9 +94,11 @@
 const struct sandbox_row sandbox_table[] = {
 	/* A worker, once it serves its client. */
 	{ ROLE_WORKER, CALL(read), SANDBOX_USED, ANY,
-	    "the client's bytes; the answer of keys" },
+	    "the client's bytes; the answers of keys and auth" },
+	{ ROLE_WORKER, CALL(recvmsg), SANDBOX_USED, EQ0(WORKER_CHANNEL),
+	    "the channel to auth, from the master" },
 	{ ROLE_WORKER, CALL(write), SANDBOX_USED, ANY,
-	    "the server's packets; messages to master and keys" },
+	    "the server's packets; messages to master, keys and auth" },
 	{ ROLE_WORKER, CALL(ppoll), SANDBOX_USED, ANY,
 	    "waiting, with a time limit" },
 	{ ROLE_WORKER, CALL(clock_gettime), SANDBOX_USED, ANY,
@@ -107,7 +109,7 @@ const struct sandbox_row sandbox_table[] = {
 	{ ROLE_WORKER, CALL(shutdown), SANDBOX_USED, ANY,
 	    "the end of sending, before the last bytes are read" },
 	{ ROLE_WORKER, CALL(close), SANDBOX_USED, ANY,
-	    "the channel to keys, after its one exchange" },
+	    "the channels to keys and to auth, when they are done with" },
 	{ ROLE_WORKER, CALL(exit_group), SANDBOX_USED, ANY, "the end" },
 	ENVIRONMENT(ROLE_WORKER),
 	SANITIZERS(ROLE_WORKER),
@@ -170,6 +172,26 @@ const struct sandbox_row sandbox_table[] = {
 	MEMORY(ROLE_PARAMGEN),
 	ENVIRONMENT(ROLE_PARAMGEN),
 	SANITIZERS(ROLE_PARAMGEN),
+
+	/* The authenticator. */
+	{ ROLE_AUTH, CALL(recvmsg), SANDBOX_USED, ANY,
+	    "messages, channels, the users file" },
+	{ ROLE_AUTH, CALL(ppoll), SANDBOX_USED, ANY,
+	    "is the other side of a channel gone?" },
+	{ ROLE_AUTH, CALL(pread64), SANDBOX_USED, ANY,
+	    "the users file, from its beginning" },
+	{ ROLE_AUTH, CALL(write), SANDBOX_USED, ANY, "answers" },
+	{ ROLE_AUTH, CALL(epoll_wait), SANDBOX_USED, ANY, "the event loop" },
+	{ ROLE_AUTH, CALL(epoll_ctl), SANDBOX_USED, ANY,
+	    "channels come and go" },
+	{ ROLE_AUTH, CALL(close), SANDBOX_USED, ANY,
+	    "a channel or the users file is done with" },
+	{ ROLE_AUTH, CALL(clock_gettime), SANDBOX_ENVIRONMENT, ANY,
+	    "time limits and delays, where the vDSO does not tell the time" },
+	{ ROLE_AUTH, CALL(exit_group), SANDBOX_USED, ANY, "the end" },
+	MEMORY(ROLE_AUTH),
+	ENVIRONMENT(ROLE_AUTH),
+	SANITIZERS(ROLE_AUTH),
 
 	{ ROLE_COUNT, 0, NULL, SANDBOX_USED, ANY, NULL },
 };

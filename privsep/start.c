@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -111,6 +112,7 @@ helper_run(enum role_id role, char *title, size_t title_len)
 	static union message_any m;
 	struct message_started started;
 	struct start_receipt receipt = { &h.start, -1 };
+	const struct sched_param plain = { 0 };
 	struct sandbox_identity id;
 	struct channel c;
 	enum sandbox_step step;
@@ -138,10 +140,11 @@ helper_run(enum role_id role, char *title, size_t title_len)
 	    memcmp(h.start.build_id, build_id, sizeof(build_id)) != 0 ||
 	    memcmp(h.start.table_hash, hash, sizeof(hash)) != 0)
 		start_fail(SANDBOX_BUILD);
-	if (role == ROLE_KEYS)
+	if (roles[role].serves_workers)
 		setproctitle("%s %u", roles[role].name, h.start.instance);
 
-	if (setpriority(PRIO_PROCESS, 0, h.start.nice) == -1)
+	if (setpriority(PRIO_PROCESS, 0, h.start.nice) == -1 ||
+	    (h.start.idle && sched_setscheduler(0, SCHED_IDLE, &plain) == -1))
 		start_fail(SANDBOX_NICE);
 	role_helper_prepare[role](&h);
 	memset(&id, 0, sizeof(id));

@@ -11,6 +11,9 @@
 #include "privsep/roles.h"
 
 #define HELPER_CHANNEL 3 /* the descriptor of a helper's channel */
+/* That of a worker's channel to the master: the zygote has its own channel
+ * alone, and MESSAGE_SPAWN's descriptors come behind it. */
+#define WORKER_CHANNEL 5
 /* argv[2]: room for the process title. */
 #define HELPER_PADDING                                                     \
 	"                                                                " \

@@ -15,6 +15,7 @@ limits five times as long.
 """
 
 import argparse
+import concurrent.futures
 import glob
 import os
 import re
@@ -27,6 +28,9 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(TESTS)
 PYTHON = "/usr/bin/python3"
 HANG = 600  # seconds after which a suite is given up
+JOBS = min(2, os.cpu_count() or 1)  # suites at a time: most of them wait
+# These have the machine for themselves: they compare times, or build.
+ALONE = ("test_flood", "test_limits", "test_tree")
 
 
 class Outcome:
@@ -169,6 +173,21 @@ def report(outcome):
     sys.stdout.flush()
 
 
+def run_all(tasks, jobs):
+    """Runs (name, function, arguments...) and reports in order; those that
+    have to be alone come last."""
+    outcomes = []
+    together = [t for t in tasks if t[0] not in ALONE]
+    for some, count in ((together, jobs),
+                        ([t for t in tasks if t[0] in ALONE], 1)):
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            for outcome in pool.map(lambda t: t[1](*t[2:]), some):
+                if outcome.ran:
+                    outcomes.append(outcome)
+                    report(outcome)
+    return outcomes
+
+
 def main():
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -179,22 +198,20 @@ def main():
                         metavar="PROGRAM", help="a cmocka program")
     parser.add_argument("--suite", nargs="*", action="extend", default=None,
                         metavar="FILE", help="a suite in Python")
+    parser.add_argument("--jobs", type=int, default=JOBS, metavar="N",
+                        help="suites at a time (%d)" % JOBS)
     options = parser.parse_args()
     suites = options.suite
     if suites is None:
         suites = sorted(glob.glob(os.path.join(TESTS, "process",
                                                "test_*.py")))
     env = environment()
-    outcomes = []
-    for program in options.unit:
-        if options.only in os.path.basename(program):
-            outcomes.append(run_unit(program, env))
-            report(outcomes[-1])
-    for path in suites:
-        outcome = run_suite(path, options.only, env)
-        if outcome.ran:
-            outcomes.append(outcome)
-            report(outcome)
+    outcomes = run_all(
+        [(os.path.basename(program), run_unit, program, env)
+         for program in options.unit
+         if options.only in os.path.basename(program)] +
+        [(os.path.splitext(os.path.basename(path))[0], run_suite, path,
+          options.only, env) for path in suites], max(1, options.jobs))
     passed = sum(o.passed for o in outcomes)
     failed = sum(o.failed for o in outcomes)
     skipped = sum(o.skipped for o in outcomes)

@@ -9,11 +9,11 @@ chmod 700 "$dir/state"
 chmod 755 "$dir/empty"
 dir=$(cd "$dir" && pwd)
 
-# As root, two numeric users that nobody has.
+# As root, three numeric users that nobody has.
 uid=64001
 users=
 if [ "$(id -u)" -eq 0 ]; then
-	for role in worker keys; do
+	for role in worker keys auth; do
 		while getent passwd $uid >/dev/null || getent group $uid \
 		    >/dev/null; do
 			uid=$((uid + 1))
@@ -28,11 +28,13 @@ fi
 cat > "$dir/flexmusicd.conf" <<EOF
 host = { "127.0.0.1" }
 port = 8900
+auth_method = none
 state_dir = "$dir/state"
 chroot_dir = "$dir/empty"
+control_socket = "$dir/control"
 $users
 EOF
-echo "Configuration: $dir/flexmusicd.conf. New parameters of 2048 bits take" >&2
-echo "10 to 30 seconds; then, elsewhere: $build/flexmusic 127.0.0.1 HELP" >&2
+echo "Configuration: $dir/flexmusicd.conf. The first start searches DH" >&2
+echo "parameters; then, elsewhere: $build/flexmusic 127.0.0.1 HELP" >&2
 echo "Control-C ends the server." >&2
 exec "$build/flexmusicd" -d -f "$dir/flexmusicd.conf"

@@ -12,15 +12,17 @@ $(LIBHOUSE): $(call obj,$(HOUSE_SRC))
 include tests/unit/unit.mk
 -include tests/fuzz/fuzz.mk
 
-# The server with a fork that fails.
+# The server with a fork that fails, a clock that runs, a death that is timed.
 FAULTS := $(B)/faults/flexmusicd $(B)/faults/flexmusicd-worker
 
 $(B)/faults/flexmusicd: $(call obj,$(DAEMON_SRC) tests/faults/fork.c \
-    tests/faults/clock.c) $(FMLTP_LIB)
+    tests/faults/clock.c tests/faults/steps.c) $(FMLTP_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) \
-	    -Wl,--wrap=fork,--wrap=clone,--wrap=master_now $(DAEMON_LIBS)
+	    -Wl,--wrap=fork,--wrap=clone,--wrap=master_now \
+	    -Wl,--wrap=openat,--wrap=unlinkat,--wrap=renameat,--wrap=fsync \
+	    $(DAEMON_LIBS)
 
 $(B)/faults/flexmusicd-worker: $(call obj,$(WORKER_SRC) tests/faults/fork.c) $(FMLTP_LIB)
 	@mkdir -p $(@D)

@@ -174,6 +174,8 @@ handshake_send_ready(struct worker *w)
 	buf_init(&b, w->answer, sizeof(w->answer));
 	buf_put_decimal(&b, w->peer.status);
 	buf_put_str(&b, " FmLTP/1.0 Interpreter Ready.\r\n");
+	if (w->spawn->lockdown)
+		buf_put_str(&b, "Authentication required.\r\n");
 	return wire_send_sealed(w, b.data, b.len);
 }
 

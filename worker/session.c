@@ -14,39 +14,62 @@
 
 #define SESSION_ECHO_MAX 64 /* bytes of a client's word in an answer */
 
+/* When there is a command: bits. */
+enum session_mode {
+	SESSION_LOCKDOWN = 1, /* before the client has authenticated */
+	SESSION_NORMAL = 2,
+	SESSION_BOTH = SESSION_LOCKDOWN | SESSION_NORMAL
+};
+
 /* A command of the session. */
 struct session_command {
 	const char *name;
 	const char *usage; /* its arguments */
 	const char *text; /* what it does */
+	enum session_mode mode;
 	size_t min; /* arguments */
 	size_t max;
+	bool rest; /* the last of them is the rest of the line */
 	void (*serve)(struct worker *w, const struct command_word *words,
 	    size_t count, struct buf *out);
 };
 
+static void session_auth(
+    struct worker *, const struct command_word *, size_t, struct buf *);
 static void session_help(
     struct worker *, const struct command_word *, size_t, struct buf *);
 static void session_quit(
     struct worker *, const struct command_word *, size_t, struct buf *);
 
 static const struct session_command session_commands[] = {
-	{ "HELP", "[<command>]", "lists the commands, or explains one", 0, 1,
-	    session_help },
-	{ "QUIT", "", "ends the session", 0, 0, session_quit },
+	{ "AUTH", "<user> <password>",
+	    "authenticates you; the password may hold blanks", SESSION_LOCKDOWN,
+	    2, 2, true, session_auth },
+	{ "HELP", "[<command>]", "lists the commands, or explains one",
+	    SESSION_BOTH, 0, 1, false, session_help },
+	{ "QUIT", "", "ends the session", SESSION_BOTH, 0, 0, false,
+	    session_quit },
 };
 #define SESSION_COMMANDS \
 	(sizeof(session_commands) / sizeof(session_commands[0]))
-#define SESSION_ARGUMENTS 1 /* of the command that takes most */
+#define SESSION_ARGUMENTS 2 /* of the command that takes most */
+
+/* True for a command that there is now. */
+static bool
+session_has(const struct worker *w, const struct session_command *c)
+{
+	return (c->mode & (w->lockdown ? SESSION_LOCKDOWN : SESSION_NORMAL)) !=
+	    0;
+}
 
 static const struct session_command *
-session_find(const struct command_word *name)
+session_find(const struct worker *w, const struct command_word *name)
 {
-	size_t i;
+	const struct session_command *c;
 
-	for (i = 0; i < SESSION_COMMANDS; i++)
-		if (command_word_is(name, session_commands[i].name))
-			return &session_commands[i];
+	for (c = session_commands; c < session_commands + SESSION_COMMANDS; c++)
+		if (session_has(w, c) && command_word_is(name, c->name))
+			return c;
 	return NULL;
 }
 
@@ -77,6 +100,8 @@ session_help(struct worker *w, const struct command_word *words, size_t count,
 	if (count == 0) {
 		buf_put_str(out, "200 Available commands:\r\n");
 		for (i = 0; i < SESSION_COMMANDS; i++) {
+			if (!session_has(w, &session_commands[i]))
+				continue;
 			buf_put_str(out, session_commands[i].name);
 			buf_put_str(out, " - ");
 			buf_put_str(out, session_commands[i].text);
@@ -86,7 +111,7 @@ session_help(struct worker *w, const struct command_word *words, size_t count,
 		    out, "Run HELP <command> for more information.\r\n");
 		return;
 	}
-	c = session_find(&words[0]);
+	c = session_find(w, &words[0]);
 	if (c == NULL) {
 		buf_put_str(out, "420 Command ");
 		session_put_word(out, &words[0]);
@@ -106,11 +131,43 @@ session_help(struct worker *w, const struct command_word *words, size_t count,
 	buf_put_str(out, "\r\n");
 }
 
+/* After this answer. */
+static void
+session_finish(struct worker *w, enum session_end end)
+{
+	w->over = true;
+	w->end = end;
+}
+
+/* What auth could not be asked, or did not answer in its time, is refused as
+ * a wrong password is; the end of the session has the reason. */
+static void
+session_auth(struct worker *w, const struct command_word *words, size_t count,
+    struct buf *out)
+{
+	enum auth_outcome outcome = AUTH_BUSY;
+	enum fmltp_error error;
+
+	error = auth_ask(w, &words[0], &words[1], &outcome);
+	if (error == FMLTP_OK && outcome == AUTH_GRANTED) {
+		auth_end(w);
+		buf_put_str(out, "150 Authentication successful.\r\n");
+		return;
+	}
+	buf_put_str(out, "151 Authentication failed.\r\n");
+	if (error == FMLTP_TIMEOUT)
+		session_finish(w, SESSION_END_AUTH_TIMEOUT);
+	else if (outcome == AUTH_REFUSED_LAST)
+		session_finish(w, SESSION_END_AUTH_FAILED);
+	else if (outcome == AUTH_BUSY)
+		session_finish(w, SESSION_END_AUTH_BUSY);
+}
+
 static void
 session_quit(struct worker *w, const struct command_word *words, size_t count,
     struct buf *out)
 {
-	w->quit = true;
+	session_finish(w, SESSION_END_QUIT);
 	buf_put_str(out, "200 Goodbye.\r\n");
 }
 
@@ -122,12 +179,17 @@ session_answer(
 	struct command_word words[SESSION_ARGUMENTS];
 	struct command command;
 	size_t count = 0;
+	bool valid = false;
 
 	w->commands++;
 	if (command_parse(packet, len, &command))
-		c = session_find(&command.name);
-	if (c == NULL ||
-	    !command_arguments(&command, words, SESSION_ARGUMENTS, &count))
+		c = session_find(w, &command.name);
+	if (c != NULL)
+		valid = c->rest
+		    ? command_arguments_rest(&command, words, c->max, &count)
+		    : command_arguments(
+			  &command, words, SESSION_ARGUMENTS, &count);
+	if (!valid)
 		buf_put_str(out, "400 Invalid command or operative.\r\n");
 	else if (count > c->max)
 		buf_put_str(out, "410 Too many arguments passed.\r\n");
@@ -154,19 +216,30 @@ struct session_wait {
 	uint64_t token; /* the first byte of the token under way */
 };
 
-/* Until when to wait for the next bytes. */
+/* Until when to wait for the next bytes.  The authoritative phase ends in
+ * the middle of a token, too. */
 static uint64_t
 session_deadline(const struct worker *w, struct session_wait *since)
 {
+	uint64_t until = WIRE_NO_LIMIT;
+
 	if (stream_in_token(&w->secure.stream)) {
 		if (since->token == 0)
 			since->token = wire_now();
-		return since->token + FMLTP_TOKEN_MS;
+		until = since->token + FMLTP_TOKEN_MS;
+	} else {
+		since->token = 0;
+		if (w->spawn->idle_ms != 0 && !w->lockdown)
+			until = since->command + w->spawn->idle_ms;
 	}
-	since->token = 0;
-	if (w->spawn->idle_ms == 0)
-		return WIRE_NO_LIMIT;
-	return since->command + w->spawn->idle_ms;
+	return w->lockdown && w->auth_until < until ? w->auth_until : until;
+}
+
+/* True where the authoritative phase has taken too long. */
+static bool
+session_lockdown_over(const struct worker *w)
+{
+	return w->lockdown && wire_now() >= w->auth_until;
 }
 
 enum fmltp_error
@@ -180,6 +253,10 @@ session_serve(struct worker *w, enum session_end *end)
 	w->active_ms = since.command;
 	*end = SESSION_END_ERROR;
 	for (;;) {
+		if (session_lockdown_over(w)) {
+			*end = SESSION_END_AUTH_TIMEOUT;
+			return FMLTP_TIMEOUT;
+		}
 		error = secure_receive(&w->secure, w->in, w->in_len, &taken,
 		    WORKER_PLAIN(w), &len);
 		if (error != FMLTP_OK && error != FMLTP_MORE)
@@ -187,7 +264,9 @@ session_serve(struct worker *w, enum session_end *end)
 		wire_drop(w, taken);
 		if (error == FMLTP_MORE) {
 			error = wire_fill(w, session_deadline(w, &since));
-			if (error == FMLTP_TIMEOUT && since.token == 0)
+			if (error == FMLTP_TIMEOUT && session_lockdown_over(w))
+				*end = SESSION_END_AUTH_TIMEOUT;
+			else if (error == FMLTP_TIMEOUT && since.token == 0)
 				*end = SESSION_END_IDLE;
 			if (error != FMLTP_OK)
 				return error;
@@ -201,8 +280,8 @@ session_serve(struct worker *w, enum session_end *end)
 		error = wire_send_sealed(w, answer.data, answer.len);
 		if (error != FMLTP_OK)
 			return error;
-		if (w->quit) {
-			*end = SESSION_END_QUIT;
+		if (w->over) {
+			*end = w->end;
 			return FMLTP_OK;
 		}
 		since.command = wire_now();

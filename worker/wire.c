@@ -43,15 +43,10 @@ wire_time(void)
 	return (uint64_t)wire_clock(CLOCK_REALTIME).tv_sec;
 }
 
-/*
- * Waits until `fd` has one of `events`, or `deadline`.  The master has
- * nothing to say to a worker: whatever its channel shows is its end, and
- * so the worker's.
- */
+/* Waits until one of `count` descriptors has something, or `deadline`. */
 static enum fmltp_error
-wire_wait(struct worker *w, int fd, short events, uint64_t deadline)
+wire_poll(struct pollfd *p, nfds_t count, uint64_t deadline)
 {
-	struct pollfd p[2];
 	struct timespec ts, *limit;
 	uint64_t now, ms;
 	int n;
@@ -65,21 +60,31 @@ wire_wait(struct worker *w, int fd, short events, uint64_t deadline)
 			ts.tv_nsec = (long)(ms % 1000) * 1000000;
 			limit = &ts;
 		}
-		p[0].fd = fd;
-		p[0].events = events;
-		p[1].fd = w->master;
-		p[1].events = POLLIN;
-		p[0].revents = p[1].revents = 0;
-		n = ppoll(p, 2, limit, NULL);
+		n = ppoll(p, count, limit, NULL);
 		if (n == -1 && errno != EINTR)
 			return FMLTP_INTERNAL;
-		if (n > 0 && p[1].revents != 0)
-			worker_leave(w);
-		if (n > 0 && p[0].revents != 0)
+		if (n > 0)
 			return FMLTP_OK;
 		if (n == 0)
 			return FMLTP_TIMEOUT;
 	}
+}
+
+/*
+ * Waits until `fd` has one of `events`, or `deadline`.  But for LOCKDOWN,
+ * which is waited for by itself, the master has nothing to say to a worker:
+ * whatever its channel shows is its end, and so the worker's.
+ */
+static enum fmltp_error
+wire_wait(struct worker *w, int fd, short events, uint64_t deadline)
+{
+	struct pollfd p[2] = { { fd, events, 0 }, { w->master, POLLIN, 0 } };
+	enum fmltp_error error;
+
+	error = wire_poll(p, 2, deadline);
+	if (error == FMLTP_OK && p[1].revents != 0)
+		worker_leave(w);
+	return error;
 }
 
 enum fmltp_error
@@ -175,6 +180,31 @@ enum fmltp_error
 wire_wait_channel(struct worker *w, int fd, uint64_t deadline)
 {
 	return wire_wait(w, fd, POLLIN, deadline);
+}
+
+enum fmltp_error
+wire_wait_reply(struct worker *w, int fd, uint64_t deadline)
+{
+	/* No event of the client's is asked for: what is told unasked is a
+	 * connection that is gone in both directions. */
+	struct pollfd p[3] = { { fd, POLLIN, 0 }, { w->master, POLLIN, 0 },
+		{ w->client, 0, 0 } };
+	enum fmltp_error error;
+
+	error = wire_poll(p, 3, deadline);
+	if (error != FMLTP_OK)
+		return error;
+	if (p[1].revents != 0)
+		worker_leave(w);
+	return p[0].revents != 0 ? FMLTP_OK : FMLTP_RESET;
+}
+
+enum fmltp_error
+wire_wait_master(struct worker *w, uint64_t deadline)
+{
+	struct pollfd p = { w->master, POLLIN, 0 };
+
+	return wire_poll(&p, 1, deadline);
 }
 
 void

@@ -55,8 +55,11 @@ worker_run(struct worker *w)
 	error = handshake_serve(w);
 	if (error == FMLTP_OK) {
 		worker_tell_established(w);
-		error = session_serve(w, &end);
+		if (w->spawn->lockdown)
+			error = auth_begin(w);
 	}
+	if (error == FMLTP_OK)
+		error = session_serve(w, &end);
 	secure_wipe(&w->secure);
 	worker_tell_end(w, error, end);
 	if (error != FMLTP_RESET)

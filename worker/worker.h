@@ -30,6 +30,8 @@ union worker_message {
 	struct message_header header;
 	struct message_kex kex;
 	struct message_kex_reply kex_reply;
+	struct message_auth auth;
+	struct message_auth_reply auth_reply;
 	struct message_established established;
 	struct message_active active;
 	struct message_end end;
@@ -53,10 +55,15 @@ struct worker {
 	uint64_t bytes_out;
 	uint64_t commands;
 	uint64_t active_ms; /* when the master was last told of a command */
-	bool quit; /* the client said QUIT */
+	bool over; /* the session ends after this answer, */
+	enum session_end end; /* for this reason */
+	bool lockdown; /* the client has not authenticated, and has to */
+	int auth; /* channel, in lockdown alone */
+	uint64_t auth_until; /* the end of the authoritative phase */
 	/* A token, decoded; its plaintext takes the ciphertext's place.
 	 * WORKER_RAW_MAX bytes, behind the master's message. */
 	uint8_t *raw;
+	union message_any *heard; /* from the master; the same memory */
 	struct client_version peer;
 	char banner[VERSION_LINE_MAX + 1]; /* packet 1's text */
 	size_t banner_len;
@@ -109,6 +116,11 @@ enum fmltp_error
 wire_send_sealed(struct worker *w, const void *plain, size_t len);
 /* Waits for a channel's message until `deadline`: FMLTP_OK or FMLTP_TIMEOUT. */
 enum fmltp_error wire_wait_channel(struct worker *w, int fd, uint64_t deadline);
+/* The same, and FMLTP_RESET where the client's connection breaks meanwhile;
+ * what the client sends is left where it is. */
+enum fmltp_error wire_wait_reply(struct worker *w, int fd, uint64_t deadline);
+/* Waits for the master's message. */
+enum fmltp_error wire_wait_master(struct worker *w, uint64_t deadline);
 /* Shuts down sending, reads and drops for a while (FMLTP.md section 1). */
 void wire_linger(struct worker *w);
 
@@ -122,6 +134,24 @@ void wire_linger(struct worker *w);
  */
 enum fmltp_error keys_exchange(struct worker *w, const uint8_t *y);
 
+/* auth_client.c */
+
+/*
+ * Waits for the master's word that this session is in lockdown, with the
+ * channel to auth.  FMLTP_OK, or FMLTP_TIMEOUT where it does not come.
+ * Ends the process where anything else comes, or the master is gone.
+ */
+enum fmltp_error auth_begin(struct worker *w);
+/*
+ * Asks auth about a name and a password, either of any length, and waits for
+ * its outcome.  FMLTP_OK and `*outcome`; FMLTP_TIMEOUT where the phase's time
+ * ran out; else what broke.
+ */
+enum fmltp_error auth_ask(struct worker *w, const struct command_word *user,
+    const struct command_word *password, enum auth_outcome *outcome);
+/* The session is no longer in lockdown. */
+void auth_end(struct worker *w);
+
 /* handshake.c: packets 1 to 7; FMLTP_OK when the session may begin. */
 enum fmltp_error handshake_serve(struct worker *w);
 
@@ -131,7 +161,7 @@ enum fmltp_error handshake_serve(struct worker *w);
 enum fmltp_error session_serve(struct worker *w, enum session_end *end);
 /*
  * Answers one packet: writes the answer into `out`.  Pure but for
- * w->commands and w->quit.
+ * w->commands, w->over and w->end, and for AUTH, which asks auth and waits.
  */
 void session_answer(
     struct worker *w, const uint8_t *packet, size_t len, struct buf *out);

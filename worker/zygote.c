@@ -47,7 +47,10 @@ struct zygote {
 		union message_any any;
 		struct {
 			struct message_spawn spawn;
-			uint8_t raw[WORKER_RAW_MAX]; /* of the worker */
+			union {
+				uint8_t raw[WORKER_RAW_MAX]; /* of the worker */
+				union message_any heard;
+			};
 		} hot;
 	} message;
 	struct worker worker;
@@ -112,6 +115,7 @@ zygote_child(void *arg)
 	w->keys = z->fds[2];
 	w->spawn = m;
 	w->raw = z->message.hot.raw;
+	w->heard = &z->message.hot.heard;
 	worker_run(w);
 }
 

@@ -7,8 +7,10 @@ FUZZ_SANITIZE := address,undefined
 
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
-# What is fuzzed besides fmltp/: the reader of the configuration.
-FUZZED_SRC := $(FMLTP_SRC) $(wildcard master/config*.c)
+# What is fuzzed besides fmltp/: the readers of the configuration and of the
+# users file.
+FUZZED_SRC := $(FMLTP_SRC) $(wildcard master/config*.c) master/source.c \
+	privsep/users.c auth/table.c
 
 FUZZ_CFLAGS := -std=gnu11 -O1 -g $(WARN) -fno-omit-frame-pointer -MMD -MP \
 	-fsanitize=fuzzer-no-link,$(FUZZ_SANITIZE) -fno-sanitize-recover=all

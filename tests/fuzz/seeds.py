@@ -70,6 +70,15 @@ def seeds():
                    "100 FmLTP/1.0 Interpreter Ready.\r\n"):
         yield "command", packet.encode()
 
+    users = (b"ada:$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YE"
+             b"m\n# users\r\n\nbob:$y$j75$F5Jx5fExrKuPp53xLKQ..1$f9xplorlluprJ5"
+             b"5ANJjSZGWxrsDC6O.PUygDtlvsP7D\r\ncleo:$6$rounds=1000$selftest$Mz"
+             b"Lu03yhbV86VYPRV8eLPp4GNVbptv0OZgjYlWT5md.dk7e10dKGVfDQn5twGjivf"
+             b"btFdFnYWoXSqXurhYAmE0")
+    yield "users", users
+    for line in users.split(b"\n"):
+        yield "users", line + b"\n" + line.swapcase() + b"\n"
+
 
 def main():
     if len(sys.argv) != 2:

@@ -182,6 +182,7 @@ class Client:
         self.fernet = None
         self.status = None  # of packet 7
         self.final = None  # its text
+        self.lockdown = None  # it asks for authentication
         self.last = None  # the server's last packet, as it came
 
     # bytes
@@ -319,11 +320,12 @@ class Client:
     def read_final(self):
         """Packet 7."""
         self.final = self.open(self.receive())
-        m = re.fullmatch(rb"([0-9]{3}) FmLTP/1\.0 Interpreter Ready\.\r\n",
-                         self.final)
+        m = re.fullmatch(rb"([0-9]{3}) FmLTP/1\.0 Interpreter Ready\.\r\n"
+                         rb"(Authentication required\.\r\n)?", self.final)
         if m is None:
             raise AssertionError("packet 7 is %r" % self.final)
         self.status = int(m.group(1))
+        self.lockdown = m.group(2) is not None
         return self.status
 
     def until(self, stage, line=CLIENT_LINE + CRLF):
@@ -385,6 +387,12 @@ class Client:
         """One command, its answer."""
         self.send_command(text)
         return self.read_answer()
+
+    def auth(self, user, password):
+        """AUTH, its answer."""
+        return self.command(b" ".join(
+            word.encode() if isinstance(word, str) else word
+            for word in ("AUTH", user, password)))
 
     def quit(self):
         """QUIT, up to the server's close."""

@@ -34,9 +34,10 @@ DEADLINE = fmltp.DEADLINE
 
 # Numbers that no account of a usual system has; nothing is created.  Each run
 # has its own: limits of processes count all that a user has anywhere.
-WORKER_USER = 30000 + 3 * (os.getpid() % 9000)
+WORKER_USER = 30000 + 4 * (os.getpid() % 8000)
 KEYS_USER = WORKER_USER + 1
-OTHER_USER = WORKER_USER + 2
+AUTH_USER = WORKER_USER + 2
+OTHER_USER = WORKER_USER + 3
 
 FAILURES = ("handshake-failed", "session-end")
 
@@ -369,11 +370,13 @@ class Server:
         self.state_dir = os.path.join(directory, "state")
         self.chroot_dir = os.path.join(directory, "empty")
         self.config_path = os.path.join(directory, "flexmusicd.conf")
+        self.control_path = os.path.join(directory, "run", "control")
         self.log_path = os.path.join(directory, "log")
         self.log = Log(self.log_path)
         self.host = "127.0.0.1"
         self.port = keys.pop("port", None) or free_port()
-        for path, mode in ((self.state_dir, 0o700), (self.chroot_dir, 0o755)):
+        for path, mode in ((self.state_dir, 0o700), (self.chroot_dir, 0o755),
+                           (os.path.dirname(self.control_path), 0o755)):
             if not os.path.isdir(path):
                 os.mkdir(path)
                 os.chmod(path, mode)
@@ -384,10 +387,17 @@ class Server:
             "port": self.port,
             "key_size": 1024,
             "allow_weak_key_size": "yes",
+            # No search runs behind a test that is about something else.
+            "keep_parameters": 0,
             "state_dir": self.state_dir,
             "chroot_dir": self.chroot_dir,
             "worker_user": WORKER_USER,
             "keys_user": KEYS_USER,
+            "auth_user": AUTH_USER,
+            # Not in the way of a test that is about something else.
+            "auth_method": "none",
+            "max_connections_per_source": 0,
+            "control_socket": self.control_path,
         }
         self.keys.update(keys)
         self.write_config()

@@ -33,6 +33,10 @@ HELP_QUIT = b"200 Help for QUIT:\r\nUsage: QUIT\r\nEnds the session.\r\n"
 GOODBYE = b"200 Goodbye.\r\n"
 INVALID = b"400 Invalid command or operative.\r\n"
 READY = b"100 FmLTP/1.0 Interpreter Ready.\r\n"
+LOCKED = READY + b"Authentication required.\r\n"
+GRANTED = b"150 Authentication successful.\r\n"
+REFUSED = b"151 Authentication failed.\r\n"
+USER, PASSWORD = b"user", b" a  password "  # that AUTH takes
 
 
 class Stall(Exception):
@@ -182,6 +186,9 @@ class FakeServer:
 
     def answer(self, command):
         """The right answer to a command."""
+        if command.startswith(b"AUTH "):
+            right = b"AUTH " + USER + b" " + PASSWORD
+            return self.seal(GRANTED if command == right else REFUSED)
         return self.seal({b"HELP": HELP, b"HELP QUIT": HELP_QUIT,
                           b"QUIT": GOODBYE}.get(command, INVALID))
 

@@ -31,7 +31,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 import fake_server
 from fake_server import (CRLF, Close, FakeServer, GOODBYE, HELP, HELP_QUIT,
-                         INVALID, READY, Stall, fmltp)
+                         INVALID, LOCKED, PASSWORD, READY, REFUSED as NO,
+                         Stall, USER, fmltp)
 
 SCALE = float(os.environ.get("FLEXMUSIC_TIME_SCALE", "1"))
 LIMIT = 30 * SCALE  # seconds for one run of the client
@@ -40,7 +41,7 @@ OTHER_USER = 64103  # a number that no account has
 AT_ONCE = 4  # rows that run side by side
 
 OK, USAGE, CONNECT, NOT_FLEXMUSIC, INCOMPATIBLE = 0, 1, 2, 3, 4
-HANDSHAKE, COMMAND, LOST, LOCAL = 5, 6, 7, 8
+HANDSHAKE, COMMAND, LOST, LOCAL, REFUSED = 5, 6, 7, 8, 9
 
 PRIMES = fake_server.read_primes()
 GROUPS = fake_server.read_groups()
@@ -197,7 +198,7 @@ def flip(place):
 def unused_bits(server, *_):
     """A token of two =: the bits of the last character that no byte has are
     set, which many decoders ignore."""
-    token = server.seal(READY + b"Authentication required.\r\n").strip()
+    token = server.seal(LOCKED).strip()
     check(token.endswith(b"=="), "not a token with unused bits")
     alphabet = (b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
                 b"0123456789-_")
@@ -260,7 +261,8 @@ class Row:
         check(server.crash is None, "the server: %r" % server.crash)
         check(not server.complaints, "the client: %s" % server.complaints)
         expect(begun, self.status, self.message, self.output)
-        check(self.status != OK or begun[2] == b"", "errors %r" % begun[2])
+        check(self.status != OK or self.message or begun[2] == b"",
+              "errors %r" % begun[2])
         return begun, server
 
 
@@ -527,8 +529,6 @@ PACKET_7 = [
         packet_7=lambda s: s.seal(READY)[:60] + CRLF),
     Row("a token that never ends", HANDSHAKE, "too long",
         packet_7=long_token),
-    Row("authentication required", OK,
-        packet_7=final(READY + b"Authentication required.\r\n")),
     Row("a token of the year 2100", OK,
         packet_7=final(READY, when=4102444800),
         answer=lambda s, c: s.seal(GOODBYE if c == b"QUIT" else HELP,
@@ -691,6 +691,95 @@ LINES = [
         args=[], stdin=b"HELP\n" + b"x" * 20000, output=shown(HELP)),
 ]
 
+RIGHT = b"AUTH " + USER + b" " + PASSWORD
+AS_USER = ("-u", USER.decode(), "--password-fd", "0")
+BOTH = [b"HELP", b"QUIT"]
+
+
+def auth_row(name, status, message, stdin, commands, options=AS_USER,
+             final_text=LOCKED, **fields):
+    """A row whose server asks for authentication: what it is sent."""
+    row = Row(name, status, message, options=options, stdin=stdin,
+              packet_7=final(final_text), **fields)
+    plain = row.run
+
+    def run():
+        begun, server = plain()
+        check(server.commands == commands, "sent %r" % server.commands)
+        return begun, server
+    row.run = run
+    return row
+
+
+def only_auth(text):
+    """AUTH is answered so, then the server closes."""
+    def send(server, command):
+        if not command.startswith(b"AUTH "):
+            return None
+        server.send(server.seal(text))
+        raise Close
+    return send
+
+
+AUTH = [
+    auth_row("no user is given", OK, "asks for authentication.* -u", b"",
+             BOTH, options=()),
+    auth_row("a user types AUTH himself", OK, "asks for authentication",
+             RIGHT + b"\nHELP\n", [RIGHT] + BOTH, options=(), args=[],
+             output=b"150 Authentication successful.\n" + shown(HELP)),
+    auth_row("the right password", OK, None, PASSWORD + b"\n",
+             [RIGHT] + BOTH),
+    auth_row("a password that CR LF ends", OK, None, PASSWORD + CRLF,
+             [RIGHT] + BOTH),
+    auth_row("a password that nothing ends", OK, None, PASSWORD,
+             [RIGHT] + BOTH),
+    auth_row("commands after the password", OK, None,
+             PASSWORD + b"\nHELP QUIT\nHELP\n",
+             [RIGHT, b"HELP QUIT"] + BOTH, args=[],
+             output=shown(HELP_QUIT + HELP)),
+    auth_row("a wrong password", REFUSED, "refused user and password",
+             b"wrong\nHELP\n", [b"AUTH user wrong", b"QUIT"], args=[],
+             output=b""),
+    auth_row("a wrong password, and a command", REFUSED, "refused user and",
+             b"wrong\n", [b"AUTH user wrong", b"QUIT"], output=b""),
+    auth_row("another user", REFUSED, "refused user and password",
+             PASSWORD + b"\n", [RIGHT.replace(USER, b"User"), b"QUIT"],
+             options=("--password-fd", "0", "-u", "User"), output=b""),
+    auth_row("a 151 and a close", REFUSED, "refused user and password",
+             b"wrong\n", [b"AUTH user wrong"], answer=only_auth(NO)),
+    auth_row("AUTH is answered with 400", REFUSED, "AUTH .*status 400",
+             b"wrong\n", [b"AUTH user wrong", b"QUIT"],
+             answer=lambda s, c: s.seal(INVALID) if c != b"QUIT" else None),
+    auth_row("AUTH is answered with 200", REFUSED, "AUTH .*status 200",
+             b"wrong\n", [b"AUTH user wrong", b"QUIT"],
+             answer=lambda s, c: s.seal(GOODBYE)),
+    auth_row("a close instead of an answer", LOST, "closed the connection",
+             b"wrong\n", [b"AUTH user wrong"], answer=close),
+    auth_row("a password of 511 bytes and UTF-8", REFUSED, "refused user",
+             b"p" + "\u00e9".encode() * 255 + b"\n",
+             [b"AUTH user p" + "\u00e9".encode() * 255, b"QUIT"]),
+    auth_row("a user of 32 bytes", REFUSED, "refused user", b"p\n",
+             [b"AUTH " + b"u" * 32 + b" p", b"QUIT"],
+             options=("-u", "u" * 32, "--password-fd", "0")),
+    auth_row("nobody is asked for: the password stays here", OK, None,
+             PASSWORD + b"\nHELP\n", BOTH, args=[], final_text=READY,
+             output=shown(HELP)),
+    auth_row("nobody is asked for, explained", OK,
+             "asks for no auth(.|\n)*password are not sent", PASSWORD + b"\n",
+             BOTH, options=AS_USER + ("-v",), final_text=READY),
+    auth_row("nobody is asked for, on a terminal that is not there", OK, None,
+             b"", BOTH, options=AS_USER[:2], final_text=READY),
+]
+
+# Passwords that AUTH cannot carry: nothing is connected.
+UNFIT = [
+    (b"", "empty"), (b"\n", "empty"), (b"\r\n", "empty"),
+    (b"x" * 512 + b"\n", "longer than 511"), (b"x" * 5000, "longer than 511"),
+    (b"a\tb\n", "printable"), (b"a\0b\n", "printable"),
+    (b"a\rb\n", "printable"), (b"\xff\n", "printable"),
+    ("\u202e\n".encode(), "printable"),
+]
+
 USAGE_ROWS = [
     ([], "a host is needed"), (["-x", "h"], "-x is not an option"),
     (["--weak", "h"], "--weak is not an option"),
@@ -703,6 +792,15 @@ USAGE_ROWS = [
     (["--compatibility", "0.0.65536", "h"], "--compatibility"),
     (["h", "200", "x"], "three digits"), (["h", ""], "not empty"),
     (["h", "x" * 4097], "longer than 4096"),
+    (["-u"], "-u needs an argument"), (["-u", "", "h"], "-u: a user's name"),
+    (["-u", "u" * 33, "h"], "1 to 32 bytes"),
+    (["-u", "a b", "h"], "without a blank"),
+    (["-u", "a\nb", "h"], "printable text"),
+    (["-u", b"\xff", "h"], "printable text"),
+    (["--password-fd", "0", "h"], "for a user, given with -u"),
+    (["--password-fd"], "--password-fd needs an argument"),
+    (["-u", "u", "--password-fd", "x", "h"], "--password-fd x"),
+    (["-u", "u", "--password-fd", "-1", "h"], "--password-fd -1"),
 ]
 
 
@@ -869,6 +967,71 @@ def test_explained():
     check("\x1b" not in text, "colour in a file")
 
 
+def test_unfit_passwords():
+    """What AUTH cannot carry is told before anything is connected."""
+    for password, message in UNFIT:
+        run = Client.run([*AS_USER, "-p", "1", "127.0.0.1"], stdin=password)
+        expect(run, LOCAL, "password cannot be sent: .*" + message, b"")
+
+
+def test_password_descriptor():
+    """Any descriptor will do, and one that is not there is told."""
+    run = Client.run(["-u", "u", "--password-fd", "77", "127.0.0.1"])
+    expect(run, LOCAL, "password from descriptor 77: Bad file descriptor")
+    server = FakeServer(P, {"packet_7": final(LOCKED)})
+    there, here = os.pipe()
+    os.write(here, PASSWORD + b"\n")
+    os.close(here)
+    try:
+        process = Client.start(
+            ["--allow-weak", "-u", USER.decode(), "--password-fd", str(there),
+             "-p", str(server.port), "127.0.0.1", "HELP"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, pass_fds=[there])
+        out, err = process.communicate(timeout=LIMIT)
+    finally:
+        os.close(there)
+        server.stop()
+    check((process.returncode, out, err) == (OK, shown(HELP), b""),
+          "%d %r %r" % (process.returncode, out, err))
+    check(server.commands == [RIGHT] + BOTH, repr(server.commands))
+
+
+def test_password_without_terminal():
+    """No terminal: the password is not taken from the commands' input."""
+    server = FakeServer(P, {"packet_7": final(LOCKED)})
+    try:
+        process = Client.start(
+            ["--allow-weak", "-u", "user", "-p", str(server.port),
+             "127.0.0.1"], start_new_session=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(PASSWORD + b"\n", timeout=LIMIT)
+    finally:
+        server.stop()
+    expect((process.returncode, out, err, 0), LOCAL,
+           "cannot ask for the password.*\n.*--password-fd", b"")
+    check(not server.commands, repr(server.commands))
+
+
+def test_password_is_not_explained():
+    """-v shows who, and neither the password nor what it is made of."""
+    for options, stdin in ((AS_USER, b"geheimnis\nHELP\n"),
+                           ((), b"AUTH user geheimnis\nHELP\n")):
+        server = FakeServer(P, {"packet_7": final(LOCKED)})
+        try:
+            run = Client.run(["-v", "--allow-weak", *options, "-p", str(
+                server.port), "127.0.0.1"], stdin=stdin)
+        finally:
+            server.stop()
+        check(server.commands[0] == b"AUTH user geheimnis",
+              repr(server.commands))
+        text = run[2].decode()
+        for wanted in ('"AUTH user ********"', "It wants AUTH before",
+                       '"151 Authentication failed." CR LF'):
+            check(wanted in text, "%r is not in %s" % (wanted, text))
+        check("geheim" not in text + run[1].decode(), text)
+
+
 class Terminal:
     """A pseudo-terminal with the client on it."""
 
@@ -958,6 +1121,28 @@ def test_terminal():
     check(code == OK, "status %d: %r" % (code, t.text))
     check(server.commands == [b"HELP", b"PLAY", b"QUIT"],
           repr(server.commands))
+
+
+def test_terminal_password():
+    """The password is asked for on the terminal, without an echo."""
+    for password, status in ((PASSWORD, OK), (b"wrong", REFUSED),
+                             (b"", LOCAL), (b"x" * 512, LOCAL)):
+        server = FakeServer(P, {"packet_7": final(LOCKED)})
+        try:
+            t = on_terminal(server, ["-u", USER.decode()])
+            t.until(b"Password of user at 127.0.0.1: $")
+            t.type(password + b"\n")
+            if status == OK:
+                t.until(b"flexmusic> $")
+                t.type(b"QUIT\n")
+            code = t.finish()
+        finally:
+            server.stop()
+        check(code == status, "status %d: %r" % (code, t.text))
+        check(password == b"" or password not in t.text, repr(t.text))
+        check(server.commands == ([b"AUTH " + USER + b" " + password, b"QUIT"]
+                                  if status != LOCAL else []),
+              repr(server.commands))
 
 
 def test_terminal_end_of_file():
@@ -1123,7 +1308,8 @@ def all_tests():
     tests = [("%s: %s" % (table, row.name), row.run) for table, rows in (
         ("packet 1", PACKET_1), ("packet 3", PACKET_3),
         ("packet 5", PACKET_5), ("packet 7", PACKET_7),
-        ("session", SESSION), ("forms", FORMS), ("lines", LINES))
+        ("session", SESSION), ("forms", FORMS), ("lines", LINES),
+        ("auth", AUTH))
         for row in rows]
     tests += [(name[5:], function) for name, function in
               sorted(globals().items()) if name.startswith("test_")]

@@ -479,25 +479,27 @@ class Stopped(harness.OwnServerCase):
         server.stop()
 
     def test_signals_to_paramgen(self):
-        """The maker of parameters obeys its channel alone.  A search of this
-        size takes minutes, so it is there all the time."""
-        server = harness.Server(seeds={}, key_size=4096)
+        """The makers of parameters obey their channel alone.  A search of this
+        size takes minutes, so they are there all the time."""
+        server = harness.Server(seeds={}, key_size=8192)
         self.addCleanup(server.remove)
         server.spawn()
         self.addCleanup(server.kill)
         server.log.wait("sandbox", role="paramgen")
-        maker = harness.wait_for("paramgen",
-                                 lambda: server.role("paramgen"))[0]
-        for number in OBEYED + IGNORED:
-            self.assertTrue(harness.kill(maker.pid, number))
+        count = int(server.log.find("generating")[0]["processes"])
+        makers = harness.wait_for("all of them", lambda: [
+            p for p in [server.role("paramgen")] if len(p) == count])[0]
+        for maker in makers:
+            for number in OBEYED + IGNORED:
+                self.assertTrue(harness.kill(maker.pid, number))
         time.sleep(0.3)
-        self.assertEqual([p.pid for p in server.role("paramgen")],
-                         [maker.pid])
+        self.assertEqual(sorted(p.pid for p in server.role("paramgen")),
+                         sorted(p.pid for p in makers))
         self.assertEqual(server.log.find(("helper-died", "shutdown")), [])
         server.signal(signal.SIGTERM)
         server.process.wait(harness.DEADLINE)
         self.assertEqual(server.process.returncode, 0)
-        self.assertEqual(harness.left_behind([maker]), [])
+        self.assertEqual(harness.left_behind(makers), [])
 
     def unharmed(self, server):
         """Nothing died, and a new client is served."""

@@ -83,8 +83,28 @@ MISTAKES = [
     ("a host of three numbers", "host = 127.0.1", 1, ("host", "127.0.1")),
     ("a bad host in a list", "host = {\n\"127.0.0.1\",\n\"nowhere\" }", None,
      ("host", "nowhere")),
-    ("an auth_method of later", "auth_method = password", 1,
-     ("auth_method", "password", "not available in this version")),
+    ("an auth_method of later", "auth_method = system", 1,
+     ("auth_method", "system", "not available in this version")),
+    ("an auth_method that is none", "auth_method = password", 1,
+     ("auth_method", "password", "must be auth or none")),
+    ("a relative path for users", "auth_file = users", 1,
+     ("auth_file", "users")),
+    ("no attempt", "max_auth_attempts = 0", 1, ("max_auth_attempts", "0")),
+    ("no time for the password", "auth_timeout = 0", 1,
+     ("auth_timeout", "0")),
+    ("a burst of none", "accept_burst = 0", 1, ("accept_burst", "0")),
+    ("an IPv4 prefix too long", "source_prefix_ipv4 = 33", 1,
+     ("source_prefix_ipv4", "33")),
+    ("an IPv6 prefix too short", "source_prefix_ipv6 = 15", 1,
+     ("source_prefix_ipv6", "15")),
+    ("a penalty without end", "crash_cooldown = 86401", 1,
+     ("crash_cooldown", "86401")),
+    ("a network with bits behind its prefix",
+     "penalty_exempt = { \"10.0.0.0/8\", \"192.0.2.1/24\" }", 1,
+     ("penalty_exempt", "192.0.2.1/24")),
+    ("a truth of FlexMusic that is none",
+     "runtime_overload_mitigation = maybe", 1,
+     ("runtime_overload_mitigation", "maybe")),
     ("a friendly name of others", "friendly_name = \"Music Server\"", 1,
      ("friendly_name", "Music Server", "FlexMusic")),
     ("a friendly name with a comma", "friendly_name = \"FlexMusic, mine\"",
@@ -110,6 +130,7 @@ MISTAKES = [
     ("root's group for workers", "worker_user = \"64101:0\"", 1,
      ("worker_user",)),
     ("root for keys", "keys_user = root", 1, ("keys_user", "root")),
+    ("root for auth", "auth_user = root", 1, ("auth_user", "root")),
     ("an expansion", "friendly_name = \"FlexMusic ${HOME}\"", 1,
      ("friendly_name",)),
     ("an include", "include(\"/etc/passwd\")", 1, ()),
@@ -119,7 +140,11 @@ MISTAKES = [
 
 MISTAKES_AS_ROOT = [
     ("one user for two roles", "worker_user = 64101\nkeys_user = 64101", 2,
-     ("keys_user", "64101")),
+     ("keys_user", "64101", "worker_user")),
+    ("auth as a worker", "worker_user = 64101\nauth_user = 64101", 2,
+     ("auth_user", "64101", "worker_user")),
+    ("auth as a key holder", "keys_user = 64101\nauth_user = 64101", 2,
+     ("auth_user", "64101", "keys_user")),
     ("a user that is not there", "worker_user = nobody_of_that_name", 1,
      ("worker_user", "nobody_of_that_name")),
 ]
@@ -130,7 +155,10 @@ class Configuration(unittest.TestCase):
 
     def setUp(self):
         self.server = harness.Server(seeds={}, key_size=None,
-                                     allow_weak_key_size=None)
+                                     allow_weak_key_size=None,
+                                     keep_parameters=None,
+                                     auth_method=None,
+                                     max_connections_per_source=None)
         self.addCleanup(self.server.remove)
 
     def check(self):
@@ -167,12 +195,20 @@ class Configuration(unittest.TestCase):
                       done.stdout.splitlines() if " = " in line)
         self.assertEqual(values["port"], str(self.server.port))
         self.assertEqual(values["key_size"], "2048")
+        self.assertEqual(values["keep_parameters"], "2")
+        self.assertEqual(values["rotate_parameters"], "86400")
         self.assertEqual(values["handshake_client_timeout"], "5")
         self.assertEqual(values["session_idle_timeout"], "0")
         self.assertEqual(values["max_connections"], "256")
         self.assertEqual(values["friendly_name"], '"FlexMusic Server"')
         self.assertEqual(values["compatibility"], '"0.0.0"')
-        self.assertEqual(values["auth_method"], "none")
+        self.assertEqual(values["auth_method"], "auth")
+        self.assertEqual(values["auth_file"], '"/etc/flexmusic/users"')
+        self.assertEqual(values["max_connections_per_source"], "16")
+        self.assertEqual(values["accept_rate"], "0")
+        self.assertEqual(values["handshake_failure_cooldown"], "300")
+        self.assertEqual(values["penalty_exempt"],
+                         '{ "127.0.0.0/8", "::1" }')
 
     def test_what_is_printed_is_a_configuration(self):
         self.server.write_config(
@@ -219,7 +255,6 @@ class Configuration(unittest.TestCase):
         """A file of FlexMusic is read as it is; what has no meaning here is
         told."""
         foreign = ("youtube", "auth_min_password_length",
-                   "handshake_failure_cooldown",
                    "runtime_overload_mitigation")
         self.with_lines("host = 127.0.0.1\nport = %d\nyoutube = true\n"
                         "auth_method = none\nauth_min_password_length = 8\n"
@@ -233,6 +268,24 @@ class Configuration(unittest.TestCase):
         for key in foreign:
             self.assertIn(key, done.stderr)
         self.assertIn("max_connections = 10\n", done.stdout)
+        self.assertIn("handshake_failure_cooldown = 60\n", done.stdout)
+        self.assertIn("accept_rate = 10\n", done.stdout)
+        self.assertIn("accept_burst = 20\n", done.stdout)
+
+    def test_nobody_is_authenticated(self):
+        """A warning where others than this machine can reach it."""
+        self.with_lines("auth_method = none\nhost = {\n127.0.0.1,\n"
+                        "\"0.0.0.0\" }")
+        done = self.check()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("%s:1: auth_method = none: nobody is authenticated on "
+                      "0.0.0.0:%d" % (self.server.config_path,
+                                      self.server.port), done.stderr)
+        for lines in ("auth_method = none\nhost = 127.0.0.1",
+                      "auth_method = auth\nhost = \"0.0.0.0\""):
+            self.with_lines(lines)
+            done = self.check()
+            self.assertNotIn("nobody is authenticated", done.stderr)
 
     def test_server_conf_serves(self):
         self.server.keys.update(youtube="true", auth_method="none",
@@ -544,7 +597,9 @@ class Reload(harness.OwnServerCase):
         server = self.start_one()
         other = os.path.join(server.directory, "other")
         for key, value in (("state_dir", other), ("chroot_dir", other),
-                           ("keys_processes", 7),
+                           ("keys_processes", 7), ("auth_processes", 7),
+                           ("auth_user", harness.OTHER_USER),
+                           ("source_prefix_ipv4", 24),
                            ("syslog_socket", other)):
             with self.subTest(key=key):
                 old = server.keys.get(key)
@@ -651,7 +706,7 @@ class Unprivileged(harness.OwnServerCase):
         if user is not None and not self.reachable():
             self.skipTest("the build folder is closed to other users")
         server = self.start(user=user, worker_user="_flexmusic",
-                            keys_user="_flexkeys")
+                            keys_user="_flexkeys", auth_user="_flexauth")
         self.serves(server)
         text = server.log.text()
         self.assertIn("root", text)

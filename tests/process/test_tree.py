@@ -20,7 +20,8 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 
 import runner  # noqa: E402
 
-ROOMS = ("master", "worker", "keys", "paramgen", "privsep", "fmltp", "client")
+ROOMS = ("master", "worker", "keys", "paramgen", "auth", "privsep", "fmltp",
+         "client", "ctl")
 SHARED = ("privsep", "fmltp")
 
 
@@ -167,7 +168,7 @@ class Documents(unittest.TestCase):
         if shutil.which("mandoc") is None:
             self.skipTest("mandoc is not installed")
         pages = sources("man", endings=(".1", ".5", ".8"))
-        self.assertEqual(len(pages), 3)
+        self.assertEqual(len(pages), 4)
         for page in pages:
             result = subprocess.run(["mandoc", "-T", "lint", "-W", "warning",
                                      page], capture_output=True, text=True,
@@ -236,13 +237,13 @@ class Documents(unittest.TestCase):
             calls[role.lower()].update(macros[macro])
         calls["zygote"] |= calls["worker"]
         self.assertEqual(sorted(calls),
-                         ["keys", "paramgen", "worker", "zygote"])
+                         ["auth", "keys", "paramgen", "worker", "zygote"])
         text = read(os.path.join(TOP, "docs/SECURITY.md"))
         counts = re.search(r"^\| seccomp \| (.*) \|$", text, re.M).group(1)
         self.assertEqual(
             [int(n) for n in re.findall(r"(\d+) calls", counts)],
-            [len(calls[role]) for role in ("keys", "paramgen", "zygote",
-                                           "worker")])
+            [len(calls[role]) for role in ("keys", "paramgen", "auth",
+                                           "zygote", "worker")])
         section = text.split("### The system calls")[1].split("\n## ")[0]
         documented = set(re.findall(r"\w+", " ".join(
             re.findall(r"^\| ([\w, ]+) \|", section, re.M))))
@@ -287,6 +288,21 @@ class Documents(unittest.TestCase):
         for status in statuses:
             with self.subTest(status=status):
                 self.assertRegex(page, r"\n\.It %s\n" % status)
+
+    def test_commands_of_flexmusicctl_are_in_the_manual(self):
+        """Each command and option is in flexmusicctl(8), and no other."""
+        page = read(os.path.join(TOP, "man/flexmusicctl.8"))
+        source = read(os.path.join(TOP, "ctl/main.c"))
+        commands = [
+            " ".join(word for word in found if word) for found in re.findall(
+                r'\n\t\{ "(\w+)", (?:"(\w+)"|NULL), (?:"[\w|]+"|NULL),\s',
+                source)]
+        self.assertGreater(len(commands), 4)
+        self.assertEqual(re.findall(r"\n\.It Cm ([a-z]+(?: [a-z]+)?)", page),
+                         commands)
+        options = re.findall(r'\{ "([a-z-]+)", \w+_argument, NULL', source)
+        self.assertGreater(len(options), 3)
+        self.assertEqual(re.findall(r"\n\.It Fl -([a-z-]+)", page), options)
 
     def test_files_named_in_documents_exist(self):
         """Paths of the tree in the documents are right."""
@@ -336,6 +352,7 @@ class Install(unittest.TestCase):
         config = os.path.join(self.etc, "flexmusic", "flexmusicd.conf")
         with open(config, "a") as f:
             f.write("worker_user = 64131\nkeys_user = 64132\n"
+                    "auth_user = 64133\nauth_method = none\n"
                     "state_dir = %s/state\nchroot_dir = %s/empty\n" %
                     (self.directory.name, self.directory.name))
         daemon = os.path.join(self.prefix, "sbin", "flexmusicd")

@@ -105,7 +105,26 @@ test_config_defaults(void **state)
 	assert_int_equal(c->port, 8900);
 	assert_int_equal(c->key_size, 2048);
 	assert_false(c->allow_weak_key_size);
-	assert_int_equal(c->auth_method, CONFIG_AUTH_NONE);
+	assert_int_equal(c->keep_parameters, 2);
+	assert_int_equal(c->rotate_parameters, 86400);
+	assert_int_equal(c->auth_method, CONFIG_AUTH_AUTH);
+	assert_string_equal(c->auth_file, "/etc/flexmusic/users");
+	assert_int_equal(c->max_auth_attempts, 3);
+	assert_int_equal(c->auth_timeout, 60);
+	assert_int_equal(c->limits.connections, 16);
+	assert_int_equal(c->limits.rate, 0);
+	assert_int_equal(c->limits.burst, 20);
+	assert_int_equal(c->limits.prefix_ipv4, 32);
+	assert_int_equal(c->limits.prefix_ipv6, 64);
+	assert_int_equal(c->limits.handshake_cooldown_ms, 300000);
+	assert_int_equal(c->limits.auth_cooldown_ms, 3600000);
+	assert_int_equal(c->limits.crash_cooldown_ms, 3600000);
+	assert_int_equal(c->limits.exempts, 2);
+	assert_int_equal(c->limits.exempt[0].bits, 96 + 8);
+	assert_memory_equal(c->limits.exempt[0].address,
+	    "\0\0\0\0\0\0\0\0\0\0\377\377\177\0\0", 16);
+	assert_int_equal(c->limits.exempt[1].bits, 128);
+	assert_memory_equal(c->limits.exempt[1].address, &in6addr_loopback, 16);
 	assert_int_equal(c->handshake_client_timeout, 5);
 	assert_int_equal(c->session_idle_timeout, 0);
 	assert_int_equal(c->max_connections, 256);
@@ -119,10 +138,15 @@ test_config_defaults(void **state)
 	assert_int_equal(c->worker_user.uid, (uid_t)-1);
 	assert_int_equal(c->worker_user.gid, (gid_t)-1);
 	assert_string_equal(c->keys_user.name, "_flexkeys");
+	assert_string_equal(c->auth_user.name, "_flexauth");
+	assert_int_equal(c->auth_user.uid, (uid_t)-1);
 	assert_int_equal(c->keys_processes, 0);
+	assert_int_equal(c->auth_processes, 0);
 	assert_int_equal(c->syslog_facility, LOG_DAEMON);
 	assert_string_equal(c->syslog_socket, "/dev/log");
 	assert_null(c->pid_file);
+	assert_string_equal(c->control_socket, "/run/flexmusic/control");
+	assert_null(c->control_group);
 	assert_string_equal(c->path, "t.conf");
 	config_free(c);
 }
@@ -159,7 +183,44 @@ test_config_good_values(void **state)
 		{ "allow_weak_key_size = True", "allow_weak_key_size = yes" },
 		{ "allow_weak_key_size = false", "allow_weak_key_size = no" },
 		{ "allow_weak_key_size = off", "allow_weak_key_size = no" },
+		{ "keep_parameters = 0", NULL },
+		{ "keep_parameters = 16", NULL },
+		{ "rotate_parameters = 0", NULL },
+		{ "rotate_parameters = 1", NULL },
+		{ "rotate_parameters = 31536000", NULL },
 		{ "auth_method = none", NULL },
+		{ "auth_method = auth", NULL },
+		{ "auth_file = /srv/users", "auth_file = \"/srv/users\"" },
+		{ "max_auth_attempts = 1", NULL },
+		{ "max_auth_attempts = 10", NULL },
+		{ "auth_timeout = 1", NULL },
+		{ "auth_timeout = 600", NULL },
+		{ "max_connections_per_source = 0", NULL },
+		{ "max_connections_per_source = 1000000", NULL },
+		{ "accept_rate = 0", NULL },
+		{ "accept_rate = 100000", NULL },
+		{ "accept_burst = 1", NULL },
+		{ "accept_burst = 100000", NULL },
+		{ "source_prefix_ipv4 = 8", NULL },
+		{ "source_prefix_ipv4 = 32", NULL },
+		{ "source_prefix_ipv6 = 16", NULL },
+		{ "source_prefix_ipv6 = 128", NULL },
+		{ "handshake_failure_cooldown = 0", NULL },
+		{ "handshake_failure_cooldown = 86400", NULL },
+		{ "auth_failure_cooldown = 0", NULL },
+		{ "auth_failure_cooldown = 86400", NULL },
+		{ "crash_cooldown = 1", NULL },
+		{ "crash_cooldown = 86400", NULL },
+		{ "penalty_exempt = {}", "penalty_exempt = { }" },
+		{ "penalty_exempt = {\n}", "penalty_exempt = { }" },
+		{ "penalty_exempt = 10.0.0.0/8",
+		    "penalty_exempt = { \"10.0.0.0/8\" }" },
+		{ "penalty_exempt = { ::/0, 0.0.0.0/0,\n2001:DB8::0/32,"
+		  " 192.0.2.1/32 }",
+		    "penalty_exempt = { \"::/0\", \"0.0.0.0/0\", "
+		    "\"2001:db8::/32\", \"192.0.2.1\" }" },
+		{ "auth_user = 4245", "auth_user = \"4245\"" },
+		{ "auth_processes = 256", NULL },
 		{ "auth_method = 'none'", "auth_method = none" },
 		{ "handshake_client_timeout = 1", NULL },
 		{ "handshake_client_timeout = 3600", NULL },
@@ -195,6 +256,12 @@ test_config_good_values(void **state)
 		    "syslog_socket = \"/run/x/log\"" },
 		{ "pid_file = /run/x.pid", "pid_file = \"/run/x.pid\"" },
 		{ "pid_file = none", "pid_file = \"none\"" },
+		{ "control_socket = none", "control_socket = \"none\"" },
+		{ "control_socket = /run/x/c",
+		    "control_socket = \"/run/x/c\"" },
+		{ "control_group = 4246", "control_group = \"4246\"" },
+		{ "control_group = nogroup", "control_group = \"nogroup\"" },
+		{ "control_group = none", "control_group = \"none\"" },
 	};
 	char *text, *again, line[512];
 	struct config *c, *c2;
@@ -279,11 +346,61 @@ test_config_bad_values(void **state)
 		{ "key_size = 02048", "must be one of" },
 		{ "key_size = 16384", "must be one of" },
 		{ "allow_weak_key_size = 1", "must be yes or no" },
-		{ "auth_method = auth",
-		    "t.conf:1: auth_method = auth: not available in this "
+		{ "keep_parameters = 17",
+		    "t.conf:1: keep_parameters = 17: must be a number from 0 "
+		    "to 16" },
+		{ "keep_parameters = -1", "from 0 to 16" },
+		{ "keep_parameters = no", "from 0 to 16" },
+		{ "rotate_parameters = 31536001", "from 0 to 31536000" },
+		{ "rotate_parameters = 1d", "from 0 to 31536000" },
+		{ "rotate_parameters = never", "from 0 to 31536000" },
+		{ "auth_method = system",
+		    "t.conf:1: auth_method = system: not available in this "
 		    "version" },
-		{ "auth_method = system", "not available in this version" },
-		{ "auth_method = NONE", "not available in this version" },
+		{ "auth_method = NONE", "must be auth or none" },
+		{ "auth_method = ''", "must be auth or none" },
+		{ "auth_file = users", "must be an absolute path" },
+		{ "auth_file = ''", "must be an absolute path" },
+		{ "max_auth_attempts = 0", "from 1 to 10" },
+		{ "max_auth_attempts = 11", "from 1 to 10" },
+		{ "auth_timeout = 0", "from 1 to 600" },
+		{ "auth_timeout = 601", "from 1 to 600" },
+		{ "max_connections_per_source = 1000001", "from 0 to 1000000" },
+		{ "accept_rate = 100001", "from 0 to 100000" },
+		{ "accept_rate = 0.5", "from 0 to 100000" },
+		{ "accept_burst = 0", "from 1 to 100000" },
+		{ "accept_burst = 100001", "from 1 to 100000" },
+		{ "source_prefix_ipv4 = 7", "from 8 to 32" },
+		{ "source_prefix_ipv4 = 33", "from 8 to 32" },
+		{ "source_prefix_ipv6 = 15", "from 16 to 128" },
+		{ "source_prefix_ipv6 = 129", "from 16 to 128" },
+		{ "handshake_failure_cooldown = 86401", "from 0 to 86400" },
+		{ "handshake_failure_cooldown = 2.5", "from 0 to 86400" },
+		{ "auth_failure_cooldown = 86401", "from 0 to 86400" },
+		{ "crash_cooldown = 86401", "from 0 to 86400" },
+		{ "penalty_exempt =", "penalty_exempt = : has no value" },
+		{ "penalty_exempt = ''", "must be a numeric address, or a" },
+		{ "penalty_exempt = { ::1,\n10.0.0.1/8 }",
+		    "t.conf:2: penalty_exempt = 10.0.0.1/8: must be a numeric "
+		    "address, or a network without bits beyond its prefix" },
+		{ "penalty_exempt = localhost", "= localhost: must be a num" },
+		{ "penalty_exempt = { 10.0.0.0/8, ::1, 10.0.0.0/8 }",
+		    "penalty_exempt = 10.0.0.0/8: stands in the list already" },
+		{ "penalty_exempt = {"
+		  "1.1.1.1,1.1.1.2,1.1.1.3,1.1.1.4,1.1.1.5,1.1.1.6,1.1.1.7,"
+		  "1.1.1.8,1.1.1.9,1.1.1.10,1.1.1.11,1.1.1.12,1.1.1.13,"
+		  "1.1.1.14,1.1.1.15,1.1.1.16,1.1.1.17,1.1.1.18,1.1.1.19,"
+		  "1.1.1.20,1.1.1.21,1.1.1.22,1.1.1.23,1.1.1.24,1.1.1.25,"
+		  "1.1.1.26,1.1.1.27,1.1.1.28,1.1.1.29,1.1.1.30,1.1.1.31,"
+		  "1.1.1.32,1.1.1.33}",
+		    "must be at most 32 networks" },
+		{ "penalty_exempt = ${X}", "is not expanded" },
+		{ "auth_user = root", "must not be root" },
+		{ "auth_processes = 257", "from 0 to 256" },
+		{ "runtime_overload_mitigation = maybe",
+		    "t.conf:1: runtime_overload_mitigation = maybe: must be "
+		    "yes or no" },
+		{ "runtime_overload_mitigation = falsehood", "yes or no" },
 		{ "handshake_client_timeout = 0", "from 1 to 3600" },
 		{ "handshake_client_timeout = 3601", "from 1 to 3600" },
 		{ "handshake_client_timeout = 2.5", "from 1 to 3600" },
@@ -320,6 +437,9 @@ test_config_bad_values(void **state)
 		  "aaaaaa",
 		    "at most 107 bytes" },
 		{ "pid_file = no", "must be an absolute path" },
+		{ "control_socket = control", "must be an absolute path" },
+		{ "control_group = -x", "must be a group's name" },
+		{ "control_group = nosuchgroup4711", "there is no group" },
 		{ "worker_user = 0", "worker_user = 0: must not be root" },
 		{ "worker_user = root", "must not be root" },
 		{ "keys_user = nobody:0", "must not be root" },
@@ -535,7 +655,7 @@ test_config_server_conf(void **state)
 				   "key_size = 2048\n"
 				   "handshake_client_timeout = 7\n"
 				   "max_connections = 12\n"
-				   "handshake_failure_cooldown = 2.5\n"
+				   "handshake_failure_cooldown = 60\n"
 				   "runtime_overload_mitigation = yes\n";
 	struct heard h;
 	struct config *c = parse(text, false, &h);
@@ -545,8 +665,15 @@ test_config_server_conf(void **state)
 	assert_int_equal(h.warnings, 4);
 	assert_says(&h, "t.conf:8: youtube = true: has no meaning");
 	assert_says(&h, "t.conf:10: auth_min_password_length = 8: has no");
-	assert_says(&h, "t.conf:14: handshake_failure_cooldown = 2.5: has no");
-	assert_says(&h, "t.conf:15: runtime_overload_mitigation = yes: has");
+	assert_says(&h,
+	    "t.conf:15: runtime_overload_mitigation = yes: stands for "
+	    "accept_rate = 10 and accept_burst = 20\n");
+	assert_says(&h,
+	    "t.conf:9: auth_method = none: nobody is authenticated on "
+	    "0.0.0.0:8901\n");
+	assert_int_equal(c->limits.handshake_cooldown_ms, 60000);
+	assert_int_equal(c->limits.rate, 10);
+	assert_int_equal(c->limits.burst, 20);
 	assert_int_equal(c->hosts, 1);
 	assert_string_equal(c->host[0].text, "0.0.0.0:8901");
 	assert_int_equal(c->key_size, 2048);
@@ -556,6 +683,76 @@ test_config_server_conf(void **state)
 
 	assert_null(parse("youtube = no\nyoutube = no", false, &h));
 	assert_says(&h, "t.conf:2: youtube = no: already set in line 1");
+}
+
+/* What a file says itself stays. */
+static void
+test_config_overload(void **state)
+{
+	static const struct {
+		const char *in;
+		unsigned rate, burst;
+		const char *says;
+	} t[] = {
+		{ "runtime_overload_mitigation = true", 10, 20,
+		    "accept_burst = 20\n" },
+		{ "accept_rate = 3\nruntime_overload_mitigation = on", 3, 20,
+		    "t.conf:2: runtime_overload_mitigation = on: stands for "
+		    "accept_rate = 10 and accept_burst = 20, but where" },
+		{ "runtime_overload_mitigation = \"yes\"\naccept_burst = 3", 10,
+		    3, "but where this file sets them itself" },
+		{ "runtime_overload_mitigation = True\naccept_rate = 0\n"
+		  "accept_burst = 4",
+		    0, 4, "but where this file sets them itself" },
+		{ "runtime_overload_mitigation = false", 0, 20,
+		    "= false: has no meaning for this server and is ignored" },
+	};
+	struct config *c;
+	struct heard h;
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(t); i++) {
+		c = parse(t[i].in, false, &h);
+		assert_non_null(c);
+		assert_int_equal(h.warnings, 1);
+		assert_int_equal(h.errors, 0);
+		assert_says(&h, t[i].says);
+		assert_int_equal(c->limits.rate, t[i].rate);
+		assert_int_equal(c->limits.burst, t[i].burst);
+		config_free(c);
+	}
+}
+
+/* Who could come in without a password is told. */
+static void
+test_config_no_authentication(void **state)
+{
+	static const struct {
+		const char *in, *says; /* NULL: nothing */
+	} t[] = {
+		{ "auth_method = none", NULL },
+		{ "auth_method = none\nhost = { 127.0.0.1, 127.9.9.9, ::1 }",
+		    NULL },
+		{ "auth_method = auth\nhost = { 0.0.0.0, :: }", NULL },
+		{ "host = { 0.0.0.0, :: }", NULL },
+		{ "\nauth_method = none\nport = 7\n"
+		  "host = { 127.0.0.1, 128.0.0.1, ::1, ::2, :: }",
+		    "t.conf:2: auth_method = none: nobody is authenticated on "
+		    "128.0.0.1:7, [::2]:7, [::]:7\n" },
+	};
+	struct config *c;
+	struct heard h;
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(t); i++) {
+		c = parse(t[i].in, false, &h);
+		assert_non_null(c);
+		assert_int_equal(h.errors, 0);
+		assert_int_equal(h.warnings, t[i].says != NULL);
+		if (t[i].says != NULL)
+			assert_string_equal(h.text, t[i].says);
+		config_free(c);
+	}
 }
 
 /* No byte of a file reaches a terminal as it is. */
@@ -604,16 +801,22 @@ test_config_users(void **state)
 	struct heard h;
 	struct config *c;
 
-	c = parse("worker_user = 4242\nkeys_user = 4243:4244", true, &h);
+	c = parse("worker_user = 4242\nkeys_user = 4243:4244\n"
+		  "auth_user = 4245:4246",
+	    true, &h);
 	assert_non_null(c);
 	assert_int_equal(c->worker_user.uid, 4242);
 	assert_int_equal(c->worker_user.gid, 4242);
 	assert_int_equal(c->keys_user.uid, 4243);
 	assert_int_equal(c->keys_user.gid, 4244);
+	assert_int_equal(c->auth_user.uid, 4245);
+	assert_int_equal(c->auth_user.gid, 4246);
 	config_free(c);
 
 	/* base-passwd's numbers, the same on every Debian and Ubuntu. */
-	c = parse("worker_user = nobody\nkeys_user = 77:daemon", true, &h);
+	c = parse("worker_user = nobody\nkeys_user = 77:daemon\n"
+		  "auth_user = 78",
+	    true, &h);
 	assert_non_null(c);
 	assert_int_equal(c->worker_user.uid, 65534);
 	assert_int_equal(c->worker_user.gid, 65534);
@@ -621,8 +824,9 @@ test_config_users(void **state)
 	assert_int_equal(c->keys_user.gid, 1);
 	config_free(c);
 
-	assert_null(parse(
-	    "worker_user = nosuchuser\nkeys_user = 1:nosuchgrp", true, &h));
+	assert_null(parse("worker_user = nosuchuser\n"
+			  "keys_user = 1:nosuchgrp\nauth_user = 7",
+	    true, &h));
 	assert_int_equal(h.errors, 2);
 	assert_says(&h,
 	    "t.conf:1: worker_user = nosuchuser: there is no user "
@@ -631,17 +835,31 @@ test_config_users(void **state)
 	    "t.conf:2: keys_user = 1:nosuchgrp: there is no group "
 	    "nosuchgrp");
 
-	assert_null(parse("worker_user = root\nkeys_user = 5:0", true, &h));
+	assert_null(parse("worker_user = root\nkeys_user = 5:0\n"
+			  "auth_user = 7",
+	    true, &h));
 	assert_int_equal(h.errors, 2);
 	assert_says(&h, "t.conf:1: worker_user = root: must not be root");
 	assert_says(&h, "t.conf:2: keys_user = 5:0: must not be root");
 
-	assert_null(
-	    parse("worker_user = nobody\nkeys_user = 65534:7", true, &h));
+	assert_null(parse("worker_user = nobody\nkeys_user = 65534:7\n"
+			  "auth_user = 7",
+	    true, &h));
 	assert_int_equal(h.errors, 1);
 	assert_says(&h,
 	    "t.conf:2: keys_user = 65534:7: must not be the user "
 	    "of worker_user");
+
+	assert_null(
+	    parse("worker_user = 7\nkeys_user = 8\nauth_user = 7", true, &h));
+	assert_int_equal(h.errors, 1);
+	assert_says(
+	    &h, "t.conf:3: auth_user = 7: must not be the user of worker_user");
+	assert_null(
+	    parse("worker_user = 7\nkeys_user = 8\nauth_user = 8:9", true, &h));
+	assert_int_equal(h.errors, 1);
+	assert_says(
+	    &h, "t.conf:3: auth_user = 8:9: must not be the user of keys_user");
 }
 
 static void
@@ -651,11 +869,22 @@ test_config_restart_keys(void **state)
 				       "worker_user = 11\nkeys_user = 12\n"
 				       "keys_processes = 3\n"
 				       "syslog_socket = /c\n"
-				       "pid_file = /d\nport = 1\n";
+				       "pid_file = /d\nport = 1\n"
+				       "auth_user = 13\n"
+				       "auth_processes = 2\n"
+				       "source_prefix_ipv4 = 24\n"
+				       "source_prefix_ipv6 = 48\n";
 	static const char new_text[] = "state_dir = /x/a\nchroot_dir = /x/b\n"
 				       "worker_user = 21\nkeys_user = 22\n"
 				       "keys_processes = 4\n"
-				       "syslog_socket = /x/c\nport = 2\n";
+				       "syslog_socket = /x/c\nport = 2\n"
+				       "auth_user = 23\n"
+				       "auth_processes = 4\n"
+				       "source_prefix_ipv4 = 25\n"
+				       "auth_method = none\n"
+				       "auth_file = /e\n"
+				       "accept_rate = 5\n"
+				       "penalty_exempt = {}\n";
 	struct heard h;
 	struct config *old = parse(old_text, true, &h);
 	struct config *new = parse(new_text, true, &h);
@@ -663,7 +892,7 @@ test_config_restart_keys(void **state)
 	assert_non_null(old);
 	assert_non_null(new);
 	assert_true(config_keep_restart_keys(new, old, hear, &h));
-	assert_int_equal(h.warnings, 7);
+	assert_int_equal(h.warnings, 11);
 	assert_int_equal(h.errors, 0);
 	assert_says(&h,
 	    "t.conf:1: state_dir = /x/a: only a restart can "
@@ -685,6 +914,15 @@ test_config_restart_keys(void **state)
 	assert_string_equal(new->syslog_socket, "/c");
 	assert_string_equal(new->pid_file, "/d");
 	assert_int_equal(new->port, 2);
+	assert_string_equal(new->auth_user.name, "13");
+	assert_int_equal(new->auth_user.uid, 13);
+	assert_int_equal(new->auth_processes, 2);
+	assert_int_equal(new->limits.prefix_ipv4, 24);
+	assert_int_equal(new->limits.prefix_ipv6, 48);
+	assert_int_equal(new->auth_method, CONFIG_AUTH_NONE);
+	assert_string_equal(new->auth_file, "/e");
+	assert_int_equal(new->limits.rate, 5);
+	assert_int_equal(new->limits.exempts, 0);
 
 	/* Now they are the same: nothing is said. */
 	memset(&h, 0, sizeof h);
@@ -971,6 +1209,8 @@ main(void)
 		cmocka_unit_test(test_config_lines),
 		cmocka_unit_test(test_config_text_forms),
 		cmocka_unit_test(test_config_server_conf),
+		cmocka_unit_test(test_config_overload),
+		cmocka_unit_test(test_config_no_authentication),
 		cmocka_unit_test(test_config_messages_are_safe),
 		cmocka_unit_test(test_config_long_values),
 		cmocka_unit_test(test_config_users),

@@ -27,16 +27,36 @@
 #define OTHER_USER 4242
 
 /*
- * The calls whose order matters, noted on their way to the kernel: w, s, r, u
- * for write, fsync, renameat, unlinkat.  One fsync may be made to fail.
+ * The calls whose order matters, noted on their way to the kernel: w, s, c,
+ * r, u for write, fsync, close, renameat, unlinkat.  One of them may be made
+ * to fail: the n-th of its kind from now.
  */
 static char calls[64];
-static int failing_fsync; /* the n-th from now; 0: none */
+static struct {
+	char call;
+	int nth; /* 0: none */
+	int error;
+} fault;
+
+/* True if this one is to fail, with errno. */
+static bool
+note(char call)
+{
+	const char text[] = { call, '\0' };
+
+	strlcat(calls, text, sizeof calls);
+	if (fault.nth == 0 || fault.call != call || --fault.nth != 0)
+		return false;
+	errno = fault.error;
+	return true;
+}
 
 static void
-note(const char *call)
+fail_call(char call, int nth, int error)
 {
-	strlcat(calls, call, sizeof calls);
+	fault.call = call;
+	fault.nth = nth;
+	fault.error = error;
 }
 
 static void
@@ -48,32 +68,50 @@ expect_calls(void)
 ssize_t
 write(int fd, const void *bytes, size_t len)
 {
-	note("w");
+	/* A disk that gets full takes what it can first. */
+	if (note('w'))
+		return -1;
+	if (fault.nth == 1 && fault.call == 'w' && len > 1)
+		len /= 2;
 	return syscall(SYS_write, fd, bytes, len);
 }
 
 int
 fsync(int fd)
 {
-	note("s");
-	if (failing_fsync != 0 && --failing_fsync == 0) {
-		errno = EIO;
+	if (note('s'))
 		return -1;
-	}
 	return (int)syscall(SYS_fsync, fd);
+}
+
+/* Linux has closed the descriptor even where it reports an error. */
+int
+close(int fd)
+{
+	const bool fails = note('c');
+	const int error = errno;
+	int result;
+
+	result = (int)syscall(SYS_close, fd);
+	if (!fails)
+		return result;
+	errno = error;
+	return -1;
 }
 
 int
 renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
-	note("r");
+	if (note('r'))
+		return -1;
 	return (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 0);
 }
 
 int
 unlinkat(int dir, const char *name, int flags)
 {
-	note("u");
+	if (note('u'))
+		return -1;
 	return (int)syscall(SYS_unlinkat, dir, name, flags);
 }
 
@@ -136,7 +174,7 @@ setup(void **state)
 	static struct place place;
 
 	memset(&place, 0, sizeof place);
-	failing_fsync = 0;
+	fail_call('-', 0, 0);
 	strlcpy(place.top, "/tmp/test_state.XXXXXX", sizeof place.top);
 	if (mkdtemp(place.top) == NULL)
 		return -1;
@@ -371,6 +409,8 @@ test_state_open_removes_unfinished(void **state)
 	struct place *p = *state;
 
 	make_file(p, ".dh-2048-00.pem", "x", 1);
+	make_file(p, ".dh-2048-00.pem.bad", "", 0);
+	make_file(p, ".dh-8192-", "x", 1);
 	make_file(p, ".other", "x", 1);
 	state_close(p->state);
 	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
@@ -397,8 +437,8 @@ test_state_put_and_take(void **state)
 	assert_int_equal(p->heard.count, 0);
 	expect_calls();
 	assert_true(state_put(p->state, 2048, pem, sizeof pem));
-	/* Written, synced, renamed, directory synced. */
-	assert_string_equal(calls, "wsrs");
+	/* Written, synced, closed, renamed, directory synced. */
+	assert_string_equal(calls, "wscrs");
 	assert_int_equal(state_count(p->state, 2048), 1);
 	assert_int_equal(state_count(p->state, 1024), 0);
 	set_name(name, sizeof name, 2048, pem, sizeof pem);
@@ -411,8 +451,8 @@ test_state_put_and_take(void **state)
 	assert_false(take(p, 204, &set));
 	expect_calls();
 	assert_true(take(p, 2048, &set));
-	/* Removed, directory synced; only then it may be used. */
-	assert_string_equal(calls, "us");
+	/* Read; removed, directory synced; only then it may be used. */
+	assert_string_equal(calls, "cus");
 	assert_false(exists(path, ""));
 	assert_int_equal(p->heard.count, 0);
 	assert_string_equal(set.name, name);
@@ -625,7 +665,7 @@ test_state_sync_fails(void **state)
 	struct state_set set;
 
 	make_set(p, 2048, "a");
-	failing_fsync = 1;
+	fail_call('s', 1, EIO);
 	assert_false(take(p, 2048, &set));
 	assert_int_equal(p->heard.count, 1);
 	assert_string_equal(p->heard.reason,
@@ -633,16 +673,116 @@ test_state_sync_fails(void **state)
 	    "cannot be synced: Input/output error");
 	assert_int_equal(entries(p), 0);
 
-	/* A set that is not sure to be there is not there. */
-	failing_fsync = 1;
-	assert_false(state_put(p->state, 2048, (const uint8_t *)"a", 1));
-	assert_int_equal(errno, EIO);
-	assert_int_equal(entries(p), 0);
-	failing_fsync = 2;
-	assert_false(state_put(p->state, 2048, (const uint8_t *)"a", 1));
-	assert_int_equal(errno, EIO);
-	assert_int_equal(entries(p), 0);
+	/* One that was renamed is there, and only from there it is used: if
+	 * it were said to be gone, and came back with the power, it would be
+	 * used twice. */
+	expect_calls();
+	fail_call('s', 2, EIO);
 	assert_true(state_put(p->state, 2048, (const uint8_t *)"a", 1));
+	assert_string_equal(calls, "wscrs");
+	assert_int_equal(state_count(p->state, 2048), 1);
+	assert_true(take(p, 2048, &set));
+	assert_false(take(p, 2048, &set));
+}
+
+/* Whatever fails before that, nothing is left behind. */
+static void
+test_state_put_fails(void **state)
+{
+	static const struct {
+		char call;
+		int nth, error;
+		const char *calls;
+	} t[] = {
+		{ 'w', 1, ENOSPC, "wcu" },
+		{ 'w', 2, ENOSPC, "wwcu" },
+		{ 'w', 1, EIO, "wcu" },
+		{ 's', 1, ENOSPC, "wscu" },
+		{ 's', 1, EDQUOT, "wscu" },
+		{ 'c', 1, ENOSPC, "wscu" },
+		{ 'r', 1, ENOSPC, "wscru" },
+		{ 'r', 1, EDQUOT, "wscru" },
+	};
+	struct place *p = *state;
+	struct state_set set;
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(t); i++) {
+		expect_calls();
+		fail_call(t[i].call, t[i].nth, t[i].error);
+		errno = 0;
+		assert_false(
+		    state_put(p->state, 2048, (const uint8_t *)"abc", 3));
+		assert_int_equal(errno, t[i].error);
+		assert_string_equal(calls, t[i].calls);
+		assert_int_equal(entries(p), 0);
+		assert_true(
+		    state_put(p->state, 2048, (const uint8_t *)"abc", 3));
+		assert_true(take(p, 2048, &set));
+		assert_int_equal(set.len, 3);
+		/* A bad set that can't be kept is gone, too. */
+		fail_call(t[i].call, t[i].nth, t[i].error);
+		assert_false(state_keep_bad(p->state, &set));
+		assert_int_equal(errno, t[i].error);
+		assert_int_equal(entries(p), 0);
+	}
+	/* An interrupted write is no failed one. */
+	fail_call('w', 1, EINTR);
+	assert_true(state_put(p->state, 2048, (const uint8_t *)"abc", 3));
+	assert_true(take(p, 2048, &set));
+	assert_memory_equal(set.pem, "abc", 3);
+	assert_int_equal(entries(p), 0);
+	/* A set that could not be removed is not used, but kept. */
+	assert_true(state_put(p->state, 2048, (const uint8_t *)"abc", 3));
+	fail_call('u', 1, EROFS);
+	assert_false(take(p, 2048, &set));
+	assert_string_equal(p->heard.reason,
+	    "not used, as it cannot be removed: Read-only file system");
+	assert_true(take(p, 2048, &set));
+}
+
+static void
+assert_modes(struct place *p)
+{
+	static const uint8_t pem[] = "a";
+	char path[256], name[128];
+	struct state_set set;
+	struct stat st;
+
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	assert_non_null(p->state);
+	assert_int_equal(stat(p->dir, &st), 0);
+	assert_int_equal(st.st_mode, S_IFDIR | 0700);
+	snprintf(path, sizeof path, "%s/lock", p->dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	assert_true(state_put(p->state, 2048, pem, 1));
+	set_name(name, sizeof name, 2048, pem, 1);
+	snprintf(path, sizeof path, "%s/%s", p->dir, name);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	assert_true(take(p, 2048, &set));
+	assert_true(state_keep_bad(p->state, &set));
+	strlcat(path, ".bad", sizeof path);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0600);
+	state_close(p->state);
+	p->state = NULL;
+	remove_tree(p->dir);
+}
+
+/* Files and directory get their mode under any umask. */
+static void
+test_state_umask(void **state)
+{
+	static const mode_t masks[] = { 0, 0022, 0077, 0277, 0777 };
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(masks); i++) {
+		umask(masks[i]);
+		assert_modes(*state);
+		assert_int_equal(umask(0), masks[i]);
+	}
 }
 
 /* A directory that can't be written, as a user to whom modes apply. */
@@ -650,7 +790,7 @@ static int
 child_read_only(struct place *p)
 {
 	struct state_set set;
-	char fault[256];
+	char good[256];
 
 	if (geteuid() == 0 &&
 	    (chown(p->top, OTHER_USER, OTHER_USER) == -1 ||
@@ -661,8 +801,11 @@ child_read_only(struct place *p)
 	if (p->state == NULL)
 		return 2;
 	make_set(p, 2048, "a");
-	strlcpy(fault, p->file, sizeof fault);
+	strlcpy(good, p->file, sizeof good);
 	make_set(p, 4096, "a");
+	if (chmod(p->file, 0666) == -1)
+		return 3;
+	make_set(p, 4096, "b");
 	if (chmod(p->file, 0666) == -1 || chmod(p->dir, 0500) == -1)
 		return 3;
 	/* The lock is there: it can be opened and locked. */
@@ -675,9 +818,9 @@ child_read_only(struct place *p)
 		"not used, as it cannot be removed: "
 		"Permission denied") != 0)
 		return 5;
-	if (!exists(fault, ""))
+	if (!exists(good, ""))
 		return 6;
-	/* One that is wrong and can't be renamed is reported once. */
+	/* Of those that are wrong and can't be renamed, one is reported. */
 	if (take(p, 4096, &set) || p->heard.count != 1 ||
 	    strstr(p->heard.reason, "; it cannot be renamed: Permission") ==
 		NULL)
@@ -693,6 +836,97 @@ static void
 test_state_read_only_directory(void **state)
 {
 	in_child(child_read_only, *state);
+}
+
+/* A state that can't be used now has no sets and takes none. */
+static bool
+is_unusable(struct place *p, const char *trouble, int error)
+{
+	struct state_set set = { .len = 0 };
+	const char *why;
+
+	errno = 0;
+	if (take(p, 2048, &set) || p->heard.count != 0 ||
+	    state_put(p->state, 2048, (const uint8_t *)"a", 1) ||
+	    errno != error || state_count(p->state, 2048) != 0 ||
+	    state_keep_bad(p->state, &set))
+		return false;
+	why = state_trouble(p->state);
+	return why != NULL && strstr(why, p->dir) != NULL &&
+	    strstr(why, trouble) != NULL;
+}
+
+/* The same directory, with sets in it, when it can be used again. */
+static bool
+is_usable_again(struct place *p, size_t count)
+{
+	struct state_set set;
+
+	return !take(p, 1024, &set) && p->heard.count == 0 &&
+	    state_trouble(p->state) == NULL &&
+	    state_count(p->state, 2048) == count &&
+	    state_put(p->state, 2048, (const uint8_t *)"new", 3) &&
+	    take(p, 2048, &set);
+}
+
+/* A directory that is right, but can't be written, and has no lock yet. */
+static int
+child_without_lock(struct place *p)
+{
+	char path[128];
+
+	if (geteuid() == 0 &&
+	    (chown(p->top, OTHER_USER, OTHER_USER) == -1 ||
+		setresgid(OTHER_USER, OTHER_USER, OTHER_USER) == -1 ||
+		setresuid(OTHER_USER, OTHER_USER, OTHER_USER) == -1))
+		return 1;
+	if (mkdir(p->dir, 0700) == -1)
+		return 2;
+	make_set(p, 2048, "a");
+	if (chmod(p->dir, 0500) == -1)
+		return 3;
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	if (p->state == NULL)
+		return 4;
+	if (!is_unusable(p, "/state/lock: Permission denied", EACCES) ||
+	    !is_unusable(p, "chmod 0700", EACCES))
+		return 5;
+	/* Two of them do not harm each other. */
+	if (state_open(p->dir, geteuid(), p->why, sizeof p->why) == NULL)
+		return 6;
+	if (chmod(p->dir, 0700) == -1 || !is_usable_again(p, 1))
+		return 7;
+	/* And from then on it is locked. */
+	if (child_opens(p) != 0)
+		return 8;
+	/* While another has it, it stays unusable, and says why. */
+	state_close(p->state);
+	snprintf(path, sizeof path, "%s/lock", p->dir);
+	if (unlink(path) == -1 || chmod(p->dir, 0500) == -1)
+		return 9;
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	if (p->state == NULL || chmod(p->dir, 0700) == -1 ||
+	    state_open(p->dir, geteuid(), p->why, sizeof p->why) == NULL)
+		return 10;
+	if (state_put(p->state, 2048, (const uint8_t *)"b", 1) ||
+	    errno != EBUSY ||
+	    strstr(state_trouble(p->state), "by another flexmusicd") == NULL)
+		return 11;
+	/* A lock that is there and can't be opened is somebody's mistake. */
+	state_close(p->state);
+	p->state = NULL;
+	if (chmod(path, 0) == -1)
+		return 12;
+	if (state_open(p->dir, geteuid(), p->why, sizeof p->why) != NULL ||
+	    strstr(p->why, "/lock: Permission denied") == NULL)
+		return 13;
+	return 0;
+}
+
+static void
+test_state_without_lock(void **state)
+{
+	in_child(child_without_lock, *state);
 }
 
 /* No descriptors left is no fault of a file. */
@@ -794,16 +1028,99 @@ child_full_disk(struct place *p)
 	return entries(p) == 2 ? 0 : 7;
 }
 
-static void
-test_state_full_disk(void **state)
+/* One with no room for one file more, or none for the directory. */
+static int
+child_full_inodes(struct place *p)
 {
-	struct place *p = *state;
+	char filler[128];
+
+	if (!unshare_mounts() ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1 ||
+	    mount("none", p->top, "tmpfs", 0, "nr_inodes=2,mode=0700") == -1)
+		return NO_MOUNT;
+	snprintf(filler, sizeof filler, "%s/filler", p->top);
+	if (mkdir(filler, 0700) == -1)
+		return 1;
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	if (p->state == NULL)
+		return 2;
+	if (!is_unusable(p, "/state: No space left on device", ENOSPC))
+		return 3;
+	/* Now there is room for the directory, and not for the lock. */
+	if (rmdir(filler) == -1 ||
+	    !is_unusable(p, "/state/lock: No space left", ENOSPC))
+		return 4;
+	state_close(p->state);
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	if (p->state == NULL)
+		return 5;
+	if (!is_unusable(p, "make room there", ENOSPC))
+		return 6;
+	if (mount("none", p->top, "tmpfs", MS_REMOUNT, "nr_inodes=9") == -1)
+		return 7;
+	return is_usable_again(p, 0) ? 0 : 8;
+}
+
+/* A file system that is mounted for reading alone. */
+static int
+child_read_only_mount(struct place *p)
+{
+	const unsigned long ro = MS_REMOUNT | MS_RDONLY;
+	struct state_set set;
+
+	if (!unshare_mounts() ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1 ||
+	    mount("none", p->top, "tmpfs", 0, "mode=0700") == -1)
+		return NO_MOUNT;
+	if (mount("none", p->top, "tmpfs", ro, "mode=0700") == -1)
+		return 1;
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	if (p->state == NULL)
+		return 2;
+	if (!is_unusable(p, "/state: Read-only file system", EROFS) ||
+	    !is_unusable(p, "mount it writable", EROFS))
+		return 3;
+	if (mount("none", p->top, "tmpfs", MS_REMOUNT, "mode=0700") == -1 ||
+	    mkdir(p->dir, 0700) == -1)
+		return 4;
+	make_set(p, 2048, "a");
+	if (mount("none", p->top, "tmpfs", ro, "mode=0700") == -1 ||
+	    !is_unusable(p, "/state/lock: Read-only file system", EROFS))
+		return 5;
+	if (mount("none", p->top, "tmpfs", MS_REMOUNT, "mode=0700") == -1 ||
+	    !is_usable_again(p, 1))
+		return 6;
+	/* With its lock, it is opened and locked; its sets are not used, as
+	 * they would be there for the next one. */
+	state_close(p->state);
+	make_set(p, 2048, "b");
+	if (mount("none", p->top, "tmpfs", ro, "mode=0700") == -1)
+		return 7;
+	p->state = state_open(p->dir, geteuid(), p->why, sizeof p->why);
+	if (p->state == NULL || state_trouble(p->state) != NULL)
+		return 8;
+	if (state_count(p->state, 2048) != 2 || take(p, 2048, &set) ||
+	    p->heard.count != 1 ||
+	    strcmp(p->heard.reason,
+		"not used, as it cannot be removed: "
+		"Read-only file system") != 0)
+		return 9;
+	if (state_put(p->state, 2048, (const uint8_t *)"c", 1) ||
+	    errno != EROFS)
+		return 10;
+	return 0;
+}
+
+/* Runs a child that needs a file system of its own. */
+static void
+on_file_system(int (*child)(struct place *), struct place *p)
+{
 	int status;
 	pid_t pid = fork();
 
 	assert_int_not_equal(pid, -1);
 	if (pid == 0)
-		_exit(child_full_disk(p));
+		_exit(child(p));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == NO_MOUNT) {
@@ -811,6 +1128,24 @@ test_state_full_disk(void **state)
 		skip();
 	}
 	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void
+test_state_full_disk(void **state)
+{
+	on_file_system(child_full_disk, *state);
+}
+
+static void
+test_state_full_inodes(void **state)
+{
+	on_file_system(child_full_inodes, *state);
+}
+
+static void
+test_state_read_only_mount(void **state)
+{
+	on_file_system(child_read_only_mount, *state);
 }
 
 /* The lock and the directory are not handed on to programs. */
@@ -853,9 +1188,14 @@ main(void)
 		OPEN(test_state_content_is_not_judged),
 		OPEN(test_state_nobody_hears),
 		OPEN(test_state_sync_fails),
+		OPEN(test_state_put_fails),
+		CLOSED(test_state_umask),
 		CLOSED(test_state_read_only_directory),
+		CLOSED(test_state_without_lock),
 		OPEN(test_state_without_descriptors),
 		CLOSED(test_state_full_disk),
+		CLOSED(test_state_full_inodes),
+		CLOSED(test_state_read_only_mount),
 		OPEN(test_state_close_on_exec),
 	};
 

@@ -209,6 +209,50 @@ test_command_arguments(void **state)
 }
 
 static void
+test_command_arguments_rest(void **state)
+{
+	static const struct {
+		const char *packet;
+		size_t max;
+		bool good;
+		size_t count;
+		const char *words[3];
+	} rows[] = {
+		{ "AUTH", 2, true, 0, { NULL } },
+		{ "AUTH\r\n", 2, true, 0, { NULL } },
+		{ "AUTH user", 2, true, 1, { "user" } },
+		{ "AUTH user ", 2, true, 1, { "user" } },
+		{ "AUTH user \r\n", 2, true, 1, { "user" } },
+		{ "AUTH user pass\n", 2, true, 2, { "user", "pass" } },
+		{ "AUTH user two words", 2, true, 2, { "user", "two words" } },
+		{ "AUTH user  a  b  ", 2, true, 2, { "user", " a  b  " } },
+		{ "AUTH user  ", 2, true, 2, { "user", " " } },
+		{ "AUTH ", 2, false, 0, { NULL } },
+		{ "AUTH  pass", 2, false, 0, { NULL } },
+		{ "SEARCH a b", 1, true, 1, { "a b" } },
+		{ "SEARCH  a", 1, true, 1, { " a" } },
+		{ "SEARCH ", 1, true, 0, { NULL } },
+		{ "X a b c d", 3, true, 3, { "a", "b", "c d" } },
+		{ "X a  c d", 3, false, 0, { NULL } },
+	};
+	struct command_word words[3];
+	struct command c;
+	size_t i, n, count;
+
+	for (i = 0; i < COUNT_OF(rows); i++) {
+		assert_true(command_parse((const uint8_t *)rows[i].packet,
+		    strlen(rows[i].packet), &c));
+		assert_true(command_arguments_rest(&c, words, rows[i].max,
+				&count) == rows[i].good);
+		if (!rows[i].good)
+			continue;
+		assert_int_equal(count, rows[i].count);
+		for (n = 0; n < count; n++)
+			expect_word(&words[n], rows[i].words[n]);
+	}
+}
+
+static void
 test_command_word_is(void **state)
 {
 	struct command c;
@@ -231,6 +275,7 @@ main(void)
 		cmocka_unit_test(test_command_parse_bad),
 		cmocka_unit_test(test_command_parse_length),
 		cmocka_unit_test(test_command_arguments),
+		cmocka_unit_test(test_command_arguments_rest),
 		cmocka_unit_test(test_command_word_is),
 	};
 

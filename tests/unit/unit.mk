@@ -25,6 +25,22 @@ $(B)/tests/unit/test_stream: UNIT_LDFLAGS := \
 $(B)/tests/unit/test_kex: UNIT_LDFLAGS := -Wl,--wrap=BN_priv_rand_range \
 	-Wl,--wrap=BN_mod_exp_mont_consttime,--wrap=EVP_KDF_derive
 
+# What the key holder makes and frees is counted.
+$(B)/tests/unit/test_keys: UNIT_LDFLAGS := -Wl,--wrap=kex_pair_new \
+	-Wl,--wrap=kex_pair_free,--wrap=kex_derive,--wrap=kex_group_free
+
+# Randomness that fails, and randomness that is not random.
+$(B)/tests/unit/test_search: UNIT_LDFLAGS := -Wl,--wrap=getrandom
+
+# The maker of small sets, which tests/process/test_parameters.py looks at.
+MAKE_SETS := $(B)/tests/tools/make_sets
+$(MAKE_SETS): $(call obj,tests/tools/make_sets.c paramgen/search.c \
+    paramgen/sieve.c) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(CLIENT_LIBS)
+
+check-now: $(MAKE_SETS)
+
 $(UNIT_TESTS): $(B)/%: $(B)/%.o $(LIBHOUSE) $(FMLTP_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(UNIT_LDFLAGS) \

@@ -1,0 +1,305 @@
+/*
+ * master/auth.c - the authenticators: the users file for them, channels for
+ * sessions in lockdown, and what they decide.
+ *
+ * Runs in: master, as root.  It opens the users file and never reads it: it
+ * must never see a password or a hash.
+ */
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "master/control.h"
+#include "master/master.h"
+#include "privsep/users.h"
+
+#define AUTH_RETRY_MS 5000 /* until an auth without users gets them again */
+
+/* Opens the users file for one process: each has an offset of its own.  -1,
+ * and `why`, where it is not as it must be. */
+static int
+auth_open_users(const struct master *m, const struct config *config, char *why,
+    size_t why_len)
+{
+	const char *path = config->auth_file;
+	const uid_t owner = m->as_root ? 0 : geteuid();
+	struct stat st;
+	int fd;
+
+	fd = open(
+	    path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd == -1) {
+		if (errno == ENOENT)
+			snprintf(why, why_len,
+			    "%s is not there: `flexmusicctl user add NAME' "
+			    "makes it",
+			    path);
+		else
+			snprintf(why, why_len, "%s: %s", path,
+			    errno == ELOOP ? "it is a symbolic link: name the "
+					     "file itself"
+				: errno == EACCES && m->as_root
+				? "root without CAP_DAC_OVERRIDE cannot read "
+				  "it: chown it to root"
+				: strerror(errno));
+		return -1;
+	}
+	if (fstat(fd, &st) == -1)
+		snprintf(why, why_len, "%s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		snprintf(why, why_len, "%s is not a regular file", path);
+	else if (st.st_uid != owner)
+		snprintf(why, why_len,
+		    "%s belongs to user %lu: chown it to user %lu", path,
+		    (unsigned long)st.st_uid, (unsigned long)owner);
+	else if ((st.st_mode & (S_IWGRP | S_IRWXO)) != 0)
+		snprintf(why, why_len,
+		    "%s has mode %04o: chmod 0600 it, since it has password "
+		    "hashes",
+		    path, (unsigned)st.st_mode & 07777);
+	else
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static void auth_send_users(struct process *p);
+static void auth_retry_later(struct master *m);
+
+/* Nobody could authenticate: fatal at the start, an error later, when the
+ * table that there is stays in use. */
+static void
+auth_users_failed(struct master *m, const char *why)
+{
+	char quoted[1024];
+
+	if (!m->ready && m->auth_ready == 0)
+		master_fatal(m, "%s", why);
+	log_event(m->log, LOG_ERR, "users-failed", "error=%s kept=\"%s\"",
+	    log_quote(quoted, sizeof(quoted), why, strlen(why)),
+	    m->auth_ready > 0 ? "the users before" : "none");
+	auth_retry_later(m);
+}
+
+static void
+auth_retry(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+	unsigned i;
+
+	for (i = 0; i < m->auth_count; i++)
+		if (m->auth[i].state == PROCESS_UP && !m->auth[i].serving)
+			auth_send_users(&m->auth[i]);
+}
+
+/* Where one has none, an administrator who mends the file need do no more. */
+static void
+auth_retry_later(struct master *m)
+{
+	const struct timeval tv = { AUTH_RETRY_MS / 1000, 0 };
+
+	if (m->auth_ready == m->auth_count || m->stopping)
+		return;
+	if (m->users_event.ev_base == NULL)
+		evtimer_assign(&m->users_event, m->base, auth_retry, m);
+	evtimer_add(&m->users_event, &tv);
+}
+
+static void
+auth_send_users(struct process *p)
+{
+	struct message_users u;
+	struct master *m = p->m;
+	char why[512];
+	int fd;
+
+	fd = auth_open_users(m, m->config, why, sizeof(why));
+	if (fd == -1) {
+		auth_users_failed(m, why);
+		p->users_read = m->users_serial;
+		strlcpy(p->users_error, why, sizeof(p->users_error));
+		return;
+	}
+	memset(&u, 0, sizeof(u));
+	u.serial = m->users_serial;
+	process_send_fds(p, MESSAGE_USERS, &u, &fd);
+	close(fd);
+}
+
+static bool
+auth_serve_users_read(void *arg, const union message_any *any, int *fds)
+{
+	const struct message_users_read *r = &any->message_users_read;
+	struct process *p = arg;
+	struct master *m = p->m;
+	char why[512], quoted[1024];
+
+	if (r->fault >= USERS_FAULT_COUNT || r->serial > m->users_serial)
+		return false;
+	p->users_read = r->serial;
+	p->users_error[0] = '\0';
+	if (r->fault != USERS_OK) {
+		if (r->line != 0)
+			snprintf(why, sizeof(why), "%s:%u: %s",
+			    m->config->auth_file, r->line,
+			    users_fault_text(r->fault));
+		else
+			snprintf(why, sizeof(why), "%s: %s",
+			    m->config->auth_file, users_fault_text(r->fault));
+		strlcpy(p->users_error, why, sizeof(p->users_error));
+		auth_users_failed(m, why);
+		control_progress(m);
+		return true;
+	}
+	if (r->serial != m->users_logged) {
+		m->users_logged = r->serial;
+		log_event(m->log, r->users == 0 ? LOG_WARNING : LOG_NOTICE,
+		    "users", "file=%s users=%u",
+		    log_quote(quoted, sizeof(quoted), m->config->auth_file,
+			strlen(m->config->auth_file)),
+		    r->users);
+	}
+	if (!p->serving) {
+		p->serving = true;
+		m->auth_ready++;
+		master_update(m);
+	}
+	control_progress(m);
+	return true;
+}
+
+static bool
+auth_serve_result(void *arg, const union message_any *any, int *fds)
+{
+	const struct message_auth_result *r = &any->message_auth_result;
+	struct process *p = arg;
+	struct session *s;
+
+	if (r->outcome >= AUTH_OUTCOMES || r->user[sizeof(r->user) - 1] != '\0')
+		return false;
+	s = session_find(p->m, r->session);
+	if (s != NULL) /* else it is gone */
+		session_authenticated(s, r);
+	return true;
+}
+
+static bool
+auth_serve_violation(void *arg, const union message_any *any, int *fds)
+{
+	const struct message_auth_violation *v = &any->message_auth_violation;
+	struct process *p = arg;
+	struct session *s;
+
+	if (v->kind < CHANNEL_VIOLATION || v->kind >= CHANNEL_RESULTS)
+		return false;
+	s = session_find(p->m, v->session);
+	if (s != NULL)
+		session_violation(s, "auth", (enum channel_result)v->kind);
+	return true;
+}
+
+static void
+auth_up(struct process *p)
+{
+	auth_send_users(p);
+}
+
+static void
+auth_down(struct process *p, bool died)
+{
+	if (p->serving)
+		p->m->auth_ready--;
+	p->serving = false;
+	p->users_read = 0;
+	master_update(p->m);
+	control_progress(p->m);
+}
+
+static const struct channel_rule auth_rules[] = {
+	{ MESSAGE_USERS_READ, CHANNEL_ANY_STATE, false, auth_serve_users_read },
+	{ MESSAGE_AUTH_RESULT, CHANNEL_ANY_STATE, false, auth_serve_result },
+	{ MESSAGE_AUTH_VIOLATION, CHANNEL_ANY_STATE, false,
+	    auth_serve_violation },
+};
+
+static const struct process_kind auth_kind = {
+	.role = ROLE_AUTH,
+	.restart = true,
+	.rules = auth_rules,
+	.rule_count = sizeof(auth_rules) / sizeof(auth_rules[0]),
+	.up = auth_up,
+	.down = auth_down,
+};
+
+void
+auth_update(struct master *m)
+{
+	unsigned i;
+
+	if (m->config->auth_method != CONFIG_AUTH_AUTH)
+		return;
+	m->users_serial++;
+	if (m->auth == NULL) {
+		m->auth_count = process_wanted(m->config->auth_processes);
+		m->auth = process_start_all(m, &auth_kind, m->auth_count);
+		return;
+	}
+	for (i = 0; i < m->auth_count; i++)
+		if (m->auth[i].state == PROCESS_UP)
+			auth_send_users(&m->auth[i]);
+}
+
+bool
+auth_check_users(const struct master *m, const struct config *config, char *why,
+    size_t why_len)
+{
+	int fd;
+
+	if (config->auth_method != CONFIG_AUTH_AUTH)
+		return true;
+	fd = auth_open_users(m, config, why, why_len);
+	if (fd == -1)
+		return false;
+	close(fd);
+	return true;
+}
+
+bool
+auth_open_channel(struct session *s, int *to_worker)
+{
+	struct message_auth_channel c;
+	struct master *m = s->m;
+	struct process *p;
+	unsigned i;
+	int fd[2];
+	bool sent = false;
+
+	if (!channel_pair(fd, false, SESSION_SNDBUF))
+		return false;
+	memset(&c, 0, sizeof(c));
+	c.session = s->id;
+	source_key(m->sources, (const struct sockaddr *)&s->peer, c.source);
+	c.phase_ms = m->config->auth_timeout * 1000;
+	c.attempts = m->config->max_auth_attempts;
+	/* One that is in the middle of a slow check may have a full channel:
+	 * clients must not be able to have it killed for that. */
+	for (i = 0; i < m->auth_count && !sent; i++) {
+		m->auth_next = (m->auth_next + 1) % m->auth_count;
+		p = &m->auth[m->auth_next];
+		sent = p->serving && p->channel.fd != -1 &&
+		    channel_send_fds(
+			p->channel.fd, MESSAGE_AUTH_CHANNEL, &c, &fd[0]);
+	}
+	close(fd[0]);
+	if (!sent) {
+		close(fd[1]);
+		return false;
+	}
+	*to_worker = fd[1];
+	return true;
+}
