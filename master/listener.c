@@ -19,6 +19,7 @@
 
 #define LISTENER_BATCH	    16 /* connections accepted for one wake-up */
 #define LISTENER_REST_MS    100 /* without memory, descriptors, processes */
+#define LISTENER_KEYS_MS    20 /* while every keys has all that it can take */
 #define LISTENER_REFUSED_MS 1000 /* between two lines about refusals */
 #define LISTENER_NO_WAY_MS  1000 /* between two looks for an idle session */
 #define LISTENER_OVER_MAX   16 /* sessions that were told to end, beside all */
@@ -98,9 +99,9 @@ listener_rested(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
-listener_rest(struct master *m)
+listener_rest(struct master *m, int ms)
 {
-	const struct timeval tv = { 0, LISTENER_REST_MS * 1000 };
+	const struct timeval tv = { 0, ms * 1000 };
 
 	m->resting = true;
 	evtimer_assign(&m->rest_event, m->base, listener_rested, m);
@@ -127,7 +128,7 @@ listener_use_reserve(struct listener *l)
 			    m, fd, (struct sockaddr *)&ss, "no-descriptors");
 	}
 	m->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	listener_rest(m);
+	listener_rest(m, LISTENER_REST_MS);
 }
 
 /* True where there is room for one more session, or somebody gave way. */
@@ -165,6 +166,11 @@ listener_accept(struct listener *l)
 	enum source_verdict verdict;
 	int fd;
 
+	/* Who is not accepted yet waits in the kernel's queue, unharmed. */
+	if (!session_find_keys(m)) {
+		listener_rest(m, LISTENER_KEYS_MS);
+		return false;
+	}
 	fd = accept4(l->fd, peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd == -1) {
 		switch (errno) {
@@ -176,7 +182,7 @@ listener_accept(struct listener *l)
 		case ENFILE:
 		case ENOMEM:
 		case ENOBUFS:
-			listener_rest(m);
+			listener_rest(m, LISTENER_REST_MS);
 			return false;
 		default: /* that connection's own trouble */
 			return true;

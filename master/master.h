@@ -72,6 +72,8 @@ struct process {
 	unsigned failures; /* in a row */
 	uint64_t up_ms;
 	bool stuck; /* it was logged that it does not do its work */
+	int room; /* bytes of unread messages that it may have */
+	uint64_t full_ms; /* since when it has them; 0: it has not */
 	bool serving; /* an auth: it has the users */
 	uint32_t users_read; /* an auth: the last serial that it has answered */
 	char users_error[512]; /* why it did not take that one; "" where it did
@@ -100,6 +102,13 @@ void process_end(struct process *p);
 void process_kill(struct process *p);
 /* Kills a helper that does not do its work: logged once. */
 void process_give_up(struct process *p, const char *error);
+/*
+ * True where it is up and its channel is less than half full: what is asked of
+ * the master in great numbers goes to such a helper alone, so that others can
+ * never fill a channel and have the helper killed for it.  One that is full
+ * for long is given up.
+ */
+bool process_has_room(struct process *p);
 /* Sends a message; a helper that does not take it is killed. */
 bool process_send(struct process *p, enum message_type type, void *message);
 bool process_send_fds(
@@ -252,7 +261,11 @@ TAILQ_HEAD(session_list, session);
 #define SESSION_SPAWNING_MAX 32
 #define SESSION_SNDBUF	     4096 /* of a worker's ends of its channels */
 
-/* Has a worker forked for an accepted socket, which the call closes. */
+/* Looks for a keys process that takes another channel: the next session's.
+ * False where each has all that it can take, or none is up. */
+bool session_find_keys(struct master *m);
+/* Has a worker forked for an accepted socket, which the call closes; after
+ * session_find_keys. */
 void session_begin(
     struct master *m, int fd, const struct sockaddr *peer, socklen_t peer_len);
 /* Ends a session for a new one: one whose client has not shown yet that it

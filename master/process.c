@@ -4,7 +4,9 @@
  * Runs in: master, as root.  Helpers are told everything through their
  * channel; their environment is empty and their arguments say nothing.
  */
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -16,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/sockios.h>
+
 #include "master/master.h"
 #include "privsep/start.h"
 
@@ -23,6 +27,7 @@
 #define PROCESS_DELAY_MAX_MS 30000
 #define PROCESS_STABLE_MS    10000 /* up so long, it counts as sound */
 #define PROCESS_SELF_TEST_MS 10000
+#define PROCESS_FULL_MS	     10000 /* so long, it does not do its work */
 #define PROCESS_NICENESS     10
 
 void
@@ -339,8 +344,10 @@ process_start(struct process *p)
 	struct master *m = p->m;
 	int channel;
 
+	socklen_t len = sizeof(p->room);
+
 	p->ending = p->stuck = false;
-	p->up_ms = 0;
+	p->up_ms = p->full_ms = 0;
 	if (!process_spawn(m, p->kind->role, &p->pid, &p->pidfd, &channel)) {
 		log_event(m->log, LOG_ERR, "helper-failed",
 		    "role=%s error=\"%s\"", roles[p->kind->role].name,
@@ -351,6 +358,9 @@ process_start(struct process *p)
 		return false;
 	}
 	p->state = PROCESS_STARTING;
+	if (getsockopt(channel, SOL_SOCKET, SO_SNDBUF, &p->room, &len) == -1)
+		master_fatal(m, "a channel's size: %s", strerror(errno));
+	p->room /= 2;
 	log_event(m->log, LOG_DEBUG, "helper-started",
 	    "role=%s instance=%u pid=%d", roles[p->kind->role].name,
 	    p->instance, (int)p->pid);
@@ -417,6 +427,26 @@ process_give_up(struct process *p, const char *error)
 		    roles[p->kind->role].name, p->instance, (int)p->pid, error);
 	p->stuck = true;
 	process_kill(p);
+}
+
+bool
+process_has_room(struct process *p)
+{
+	uint64_t now;
+	int unread;
+
+	if (p->state != PROCESS_UP || p->channel.fd == -1)
+		return false;
+	if (ioctl(p->channel.fd, SIOCOUTQ, &unread) == -1 || unread < p->room) {
+		p->full_ms = 0;
+		return true;
+	}
+	now = master_now();
+	if (p->full_ms == 0)
+		p->full_ms = now;
+	else if (now - p->full_ms > PROCESS_FULL_MS)
+		process_give_up(p, "it does not read its channel");
+	return false;
 }
 
 bool

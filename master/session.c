@@ -545,6 +545,19 @@ session_died(evutil_socket_t fd, short what, void *arg)
 		master_count_attack(m);
 }
 
+bool
+session_find_keys(struct master *m)
+{
+	unsigned i;
+
+	for (i = 0; i < m->keys_count; i++) {
+		m->keys_next = (m->keys_next + 1) % m->keys_count;
+		if (process_has_room(&m->keys[m->keys_next]))
+			return true;
+	}
+	return false;
+}
+
 /* Everything that a worker needs, to the zygote, in one message. */
 static bool
 session_spawn(struct session *s, int client)
@@ -552,19 +565,10 @@ session_spawn(struct session *s, int client)
 	static struct message_spawn spawn;
 	struct message_kex_channel kex;
 	struct master *m = s->m;
-	struct process *keys = NULL;
-	int to_worker[2], to_keys[2], fds[3], i, error;
+	struct process *keys = &m->keys[m->keys_next];
+	int to_worker[2], to_keys[2], fds[3], error;
 	bool sent;
 
-	for (i = 0; i < (int)m->keys_count && keys == NULL; i++) {
-		m->keys_next = (m->keys_next + 1) % m->keys_count;
-		if (m->keys[m->keys_next].state == PROCESS_UP)
-			keys = &m->keys[m->keys_next];
-	}
-	if (keys == NULL) {
-		errno = EHOSTDOWN;
-		return false;
-	}
 	if (!channel_pair(to_worker, false, SESSION_SNDBUF))
 		return false;
 	if (!channel_pair(to_keys, false, SESSION_SNDBUF)) {

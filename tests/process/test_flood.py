@@ -153,6 +153,29 @@ class Connections(FloodCase):
                 b"-----BEGIN PUBLIC KEY"))
         self.no_trouble(server)
 
+    def test_keys_that_stands(self):
+        """Its channel is never filled: others wait in the queue meanwhile."""
+        server = self.start(keys_processes=1, max_connections=800)
+        keys = server.one("keys")
+        self.pause(keys)
+        socks = self.knock(server, 600)
+        time.sleep(1)
+        os.kill(keys.pid, signal.SIGCONT)
+        self.greeted(socks)
+        self.no_trouble(server)
+
+    def test_keys_that_stands_for_good(self):
+        """It is given up after a while; who waited is served by the next."""
+        server = self.start(keys_processes=1, max_connections=800,
+                            handshake_client_timeout=60)
+        keys = server.one("keys")
+        self.pause(keys)
+        socks = self.knock(server, 600)
+        server.log.wait("helper-died", pid=keys.pid, deadline=40)
+        self.assertEqual(len(server.log.find("helper-stuck")), 1)
+        self.greeted(socks)
+        self.serves(server)
+
 
 class Attacks(FloodCase):
     """Deaths that say that memory was attacked."""
