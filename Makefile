@@ -53,21 +53,27 @@ LDFLAGS_ALL := $(LDHARDEN) $(CET) \
 FMLTP_SRC := $(wildcard fmltp/*.c)
 PRIVSEP_SRC := privsep/channel.c privsep/message.c privsep/roles.c \
 	privsep/sandbox_linux.c privsep/start.c privsep/build_id.c privsep/main.c
+AUTHENTICATOR_SRC := privsep/authenticator.c privsep/turns.c
 DAEMON_SRC := $(wildcard master/*.c keys/*.c paramgen/*.c auth/*.c) \
-	$(PRIVSEP_SRC) privsep/users.c privsep/roles_daemon.c privsep/sandbox_table.c privsep/sandbox_filter.c
+	$(PRIVSEP_SRC) $(AUTHENTICATOR_SRC) privsep/users.c \
+	privsep/roles_daemon.c privsep/sandbox_table.c privsep/sandbox_filter.c
+PAM_SRC := $(wildcard pam/*.c) $(PRIVSEP_SRC) $(AUTHENTICATOR_SRC) \
+	privsep/roles_pam.c
 WORKER_SRC := $(wildcard worker/*.c) $(PRIVSEP_SRC) privsep/roles_worker.c
 CLIENT_SRC := $(wildcard client/*.c)
 CTL_SRC	:= $(wildcard ctl/*.c) privsep/users.c privsep/message.c privsep/roles.c
 
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 FMLTP_LIB := $(B)/libfmltp.a
-PROGRAMS := $(B)/flexmusicd $(B)/flexmusicd-worker $(B)/flexmusic \
-	$(B)/flexmusicctl
+PROGRAMS := $(B)/flexmusicd $(B)/flexmusicd-worker $(B)/flexmusicd-pam \
+	$(B)/flexmusic $(B)/flexmusicctl
 
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libseccomp \
 	libevent_core libconfuse) -lcrypt
 CLIENT_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
 CTL_LIBS = $(CLIENT_LIBS) -lcrypt
+PAM_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libevent_core) \
+	-lpam
 ifeq ($(STATIC)$(SANITIZE),yes)
 WORKER_LINK = -static-pie
 WORKER_LIBS = $(shell $(PKG_CONFIG) --static --libs libbsd-overlay libcrypto)
@@ -105,9 +111,10 @@ $(B)/names: FORCE
 	@echo "$(NAMES)" | cmp -s - $@ || echo "$(NAMES)" > $@
 
 BUILD_SOURCES := $(sort $(wildcard fmltp/*.[ch] privsep/*.[ch] master/*.[ch] \
-	worker/*.[ch] keys/*.[ch] paramgen/*.[ch] auth/*.[ch])) Makefile
+	worker/*.[ch] keys/*.[ch] paramgen/*.[ch] auth/*.[ch] pam/*.[ch])) \
+	Makefile
 
-# Both server programs carry the hash of what they were built from.
+# All server programs carry the hash of what they were built from.
 $(B)/build_id.h: $(BUILD_SOURCES)
 	@mkdir -p $(@D)
 	@{ printf '#define BUILD_ID '; cat $(BUILD_SOURCES) | sha256sum | \
@@ -129,6 +136,10 @@ $(B)/flexmusicd-worker: $(call obj,$(WORKER_SRC)) $(FMLTP_LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(WORKER_LINK) $^ -o $@ $(LDFLAGS_ALL) \
 	    -Wl,--gc-sections $(WORKER_LIBS)
+
+$(B)/flexmusicd-pam: $(call obj,$(PAM_SRC)) $(FMLTP_LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(PAM_LIBS)
 
 $(B)/flexmusic: $(call obj,$(CLIENT_SRC)) $(FMLTP_LIB)
 	$(call say,LD,$@)
@@ -161,7 +172,8 @@ install: all
 	    $(DESTDIR)$(TMPFILESDIR)
 	install -m 755 $(B)/flexmusicd $(B)/flexmusicctl $(DESTDIR)$(SBINDIR)
 	install -m 755 $(B)/flexmusic $(DESTDIR)$(BINDIR)
-	install -m 755 $(B)/flexmusicd-worker $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(B)/flexmusicd-worker $(B)/flexmusicd-pam \
+	    $(DESTDIR)$(LIBEXECDIR)
 	for page in $(MAN); do \
 	    $(place) $$page > $(B)/placed && install -m 644 $(B)/placed \
 	    $(DESTDIR)$(MANDIR)/man$${page##*.}/$${page##*/} || exit 1; \
@@ -175,6 +187,9 @@ install: all
 	[ -e $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf ] || \
 	    install -m 644 etc/flexmusicd.conf \
 	    $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/pam.d/flexmusic ] || \
+	    install -D -m 644 etc/pam.d/flexmusic \
+	    $(DESTDIR)$(SYSCONFDIR)/pam.d/flexmusic
 	$(place) etc/flexmusicd.service > $(B)/placed
 	install -m 644 $(B)/placed $(DESTDIR)$(UNITDIR)/flexmusicd.service
 	install -m 644 etc/flexmusicd.sysusers.conf \
@@ -188,6 +203,7 @@ uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/flexmusicd $(DESTDIR)$(SBINDIR)/flexmusicctl \
 	    $(DESTDIR)$(BINDIR)/flexmusic \
 	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-worker \
+	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-pam \
 	    $(DESTDIR)$(UNITDIR)/flexmusicd.service \
 	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf \
 	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf \
@@ -207,7 +223,7 @@ clean:
 	rm -rf build
 
 help:
-	@echo 'make            build/flexmusicd, flexmusicd-worker, flexmusicctl, flexmusic'
+	@echo 'make            the programs, in build/'
 	@echo 'make demo       a private server and two clients, explained'
 	@echo 'make check      all tests; ONLY=pattern or SUITES="interop start" some'
 	@echo 'make run        the server in the foreground, 127.0.0.1 port 8900'

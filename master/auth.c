@@ -1,6 +1,6 @@
 /*
- * master/auth.c - the authenticators: the users file for them, channels for
- * sessions in lockdown, and what they decide.
+ * master/auth.c - the authenticators, auth or pam: the users file for auth,
+ * channels for sessions in lockdown, and what they decide.
  *
  * Runs in: master, as root.  It opens the users file and never reads it: it
  * must never see a password or a hash.
@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,17 @@ auth_open_users(const struct master *m, const struct config *config, char *why,
 
 static void auth_send_users(struct process *p);
 static void auth_retry_later(struct master *m);
+
+/* Who a session belongs to is known in a moment. */
+static void
+auth_serve(struct process *p)
+{
+	if (p->serving)
+		return;
+	p->serving = true;
+	p->m->auth_ready++;
+	master_update(p->m);
+}
 
 /* Nobody could authenticate: fatal at the start, an error later, when the
  * table that there is stays in use. */
@@ -164,11 +176,7 @@ auth_serve_users_read(void *arg, const union message_any *any, int *fds)
 			strlen(m->config->auth_file)),
 		    r->users);
 	}
-	if (!p->serving) {
-		p->serving = true;
-		m->auth_ready++;
-		master_update(m);
-	}
+	auth_serve(p);
 	control_progress(m);
 	return true;
 }
@@ -220,6 +228,7 @@ auth_down(struct process *p, bool died)
 	control_progress(p->m);
 }
 
+/* The first is not for pam. */
 static const struct channel_rule auth_rules[] = {
 	{ MESSAGE_USERS_READ, CHANNEL_ANY_STATE, false, auth_serve_users_read },
 	{ MESSAGE_AUTH_RESULT, CHANNEL_ANY_STATE, false, auth_serve_result },
@@ -236,11 +245,25 @@ static const struct process_kind auth_kind = {
 	.down = auth_down,
 };
 
+/* pam has no users to be told: it asks the system. */
+static const struct process_kind auth_pam_kind = {
+	.role = ROLE_PAM,
+	.restart = true,
+	.rules = auth_rules + 1,
+	.rule_count = sizeof(auth_rules) / sizeof(auth_rules[0]) - 1,
+	.up = auth_serve,
+	.down = auth_down,
+};
+
 void
 auth_update(struct master *m)
 {
 	unsigned i;
 
+	if (m->config->auth_method == CONFIG_AUTH_SYSTEM && m->auth == NULL) {
+		m->auth_count = 1;
+		m->auth = process_start_all(m, &auth_pam_kind, m->auth_count);
+	}
 	if (m->config->auth_method != CONFIG_AUTH_AUTH)
 		return;
 	m->users_serial++;
@@ -269,6 +292,15 @@ auth_check_users(const struct master *m, const struct config *config, char *why,
 	return true;
 }
 
+/* The address alone, as PAM and its modules want it. */
+static void
+auth_address(const struct sockaddr_storage *peer, char *out, size_t len)
+{
+	if (getnameinfo((const struct sockaddr *)peer, sizeof(*peer), out,
+		(socklen_t)len, NULL, 0, NI_NUMERICHOST) != 0)
+		out[0] = '\0';
+}
+
 bool
 auth_open_channel(struct session *s, int *to_worker)
 {
@@ -286,6 +318,8 @@ auth_open_channel(struct session *s, int *to_worker)
 	source_key(m->sources, (const struct sockaddr *)&s->peer, c.source);
 	c.phase_ms = m->config->auth_timeout * 1000;
 	c.attempts = m->config->max_auth_attempts;
+	if (m->config->auth_method == CONFIG_AUTH_SYSTEM)
+		auth_address(&s->peer, c.address, sizeof(c.address));
 	/* One that is in the middle of a slow check may have a full channel:
 	 * clients must not be able to have it killed for that. */
 	for (i = 0; i < m->auth_count && !sent; i++) {

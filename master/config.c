@@ -224,6 +224,14 @@ check_together(struct config_loader *l)
 	    &c->keys_user, "auth could reach into the key holder");
 	apply_overload(l);
 	warn_of_no_auth(l);
+	if (c->auth_method == CONFIG_AUTH_SYSTEM && !l->need_users) {
+		at.line = l->reader.line[CONFIG_AUTH_METHOD];
+		at.key = config_key_name(CONFIG_AUTH_METHOD);
+		at.value = "system";
+		at.value_len = strlen(at.value);
+		config_message(&l->reader, CONFIG_ERROR, &at,
+		    "needs a server that is started as root");
+	}
 }
 
 /* Fills the configuration from the text; errors are counted. */
@@ -523,6 +531,25 @@ keep_key(struct config_reader *r, struct config *next,
 	return ok;
 }
 
+/* auth and none may change to each other, but what system needs (a program,
+ * a capability) there is from the start or never. */
+static void
+keep_auth_system(
+    struct config_reader *r, struct config *next, const struct config *running)
+{
+	const char *new = config_auth_name(next->auth_method);
+	const struct config_place at = { next->line[CONFIG_AUTH_METHOD],
+		config_key_name(CONFIG_AUTH_METHOD), new, strlen(new) };
+
+	if ((next->auth_method == CONFIG_AUTH_SYSTEM) ==
+	    (running->auth_method == CONFIG_AUTH_SYSTEM))
+		return;
+	config_message(r, CONFIG_WARNING, &at,
+	    "only a restart can change this: it stays %s",
+	    config_auth_name(running->auth_method));
+	next->auth_method = running->auth_method;
+}
+
 bool
 config_keep_restart_keys(struct config *next, const struct config *running,
     config_report *report, void *arg)
@@ -537,5 +564,6 @@ config_keep_restart_keys(struct config *next, const struct config *running,
 		if (changes[i] == CONFIG_RESTART &&
 		    !keep_key(&r, next, running, i))
 			ok = false;
+	keep_auth_system(&r, next, running);
 	return ok;
 }

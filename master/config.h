@@ -93,6 +93,7 @@ struct config_host {
 
 enum config_auth {
 	CONFIG_AUTH_AUTH, /* against the users file */
+	CONFIG_AUTH_SYSTEM, /* through PAM */
 	CONFIG_AUTH_NONE
 };
 
@@ -129,6 +130,9 @@ struct config {
 	char *control_group; /* as written in the file; NULL: none */
 	gid_t control_gid; /* as it was found when the file was read */
 };
+
+/* As the file has it. */
+const char *config_auth_name(enum config_auth method);
 
 /* How messages of the reader reach the administrator. */
 enum config_severity {

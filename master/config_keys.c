@@ -423,24 +423,28 @@ set_auth_method(struct config_loader *l, const struct config_value *v)
 	if (strcmp(v->text, "none") == 0)
 		l->config->auth_method = CONFIG_AUTH_NONE;
 	else if (strcmp(v->text, "system") == 0)
-		value_error(l, v,
-		    "not available in this version: must be auth or none");
+		l->config->auth_method = CONFIG_AUTH_SYSTEM;
 	else if (strcmp(v->text, "auth") != 0)
-		value_error(l, v, "must be auth or none");
+		value_error(l, v, "must be auth, system or none");
+}
+
+const char *
+config_auth_name(enum config_auth method)
+{
+	static const char *const name[] = {
+		[CONFIG_AUTH_AUTH] = "auth",
+		[CONFIG_AUTH_SYSTEM] = "system",
+		[CONFIG_AUTH_NONE] = "none",
+	};
+
+	return name[method];
 }
 
 static void
 print_auth_method(
     const struct config *c, const struct config_rule *k, FILE *out)
 {
-	switch (c->auth_method) {
-	case CONFIG_AUTH_AUTH:
-		fputs("auth", out);
-		break;
-	case CONFIG_AUTH_NONE:
-		fputs("none", out);
-		break;
-	}
+	fputs(config_auth_name(c->auth_method), out);
 }
 
 static void

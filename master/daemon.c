@@ -17,8 +17,6 @@
 
 #include "master/daemon.h"
 
-#define DAEMON_WORKER "flexmusicd-worker"
-
 bool
 daemon_inherit_nothing(void)
 {
@@ -109,7 +107,7 @@ daemon_open_self(void)
 }
 
 int
-daemon_open_worker(char *path, size_t path_len)
+daemon_open_program(const char *name, char *path, size_t path_len)
 {
 	char self[1024];
 	ssize_t n;
@@ -122,12 +120,12 @@ daemon_open_worker(char *path, size_t path_len)
 		slash = strrchr(self, '/');
 		if (slash != NULL)
 			*slash = '\0';
-		snprintf(path, path_len, "%s/" DAEMON_WORKER, self);
+		snprintf(path, path_len, "%s/%s", self, name);
 		fd = open(path, O_PATH | O_CLOEXEC);
 		if (fd != -1)
 			return fd;
 	}
-	snprintf(path, path_len, LIBEXECDIR "/" DAEMON_WORKER);
+	snprintf(path, path_len, LIBEXECDIR "/%s", name);
 	return open(path, O_PATH | O_CLOEXEC);
 }
 

@@ -36,7 +36,7 @@ bool daemon_write_pid(const char *path, pid_t pid);
  * it, or in the libexec directory of the installation.  -1 with errno.
  */
 int daemon_open_self(void);
-int daemon_open_worker(char *path, size_t path_len);
+int daemon_open_program(const char *name, char *path, size_t path_len);
 
 /*
  * The empty chroot directory, made where it is missing: a directory of

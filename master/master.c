@@ -38,6 +38,7 @@
 #define MASTER_ATTACK_MANY  8
 #define MASTER_DELAY_MAX_MS 60000
 #define MASTER_LOG_FREE_MS  500
+#define MASTER_PAM_FILE	    "/etc/pam.d/flexmusic"
 #define MASTER_NOBODY	    65534 /* the user with no rights at all */
 
 uint64_t
@@ -556,26 +557,37 @@ master_raise_descriptors(struct master *m)
 						    : (uint32_t)limit.rlim_max;
 }
 
+static void
+master_open_program(struct master *m, enum role_program program)
+{
+	char path[1024];
+
+	m->program_fd[program] =
+	    daemon_open_program(role_program_name[program], path, sizeof(path));
+	if (m->program_fd[program] == -1)
+		master_fatal(m,
+		    "no %s beside flexmusicd, and %s: %s: `make install' puts "
+		    "it there",
+		    role_program_name[program], path, strerror(errno));
+}
+
 void
 master_open(struct master *m, bool server)
 {
-	char why[512], path[1024];
+	char why[512];
 	uid_t owner = m->as_root ? 0 : geteuid();
 
 	m->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	m->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	m->daemon_fd = daemon_open_self();
-	m->worker_fd = -1;
-	if (server)
-		m->worker_fd = daemon_open_worker(path, sizeof(path));
-	if (m->null_fd == -1 || m->daemon_fd == -1)
+	m->program_fd[PROGRAM_DAEMON] = daemon_open_self();
+	m->program_fd[PROGRAM_WORKER] = m->program_fd[PROGRAM_PAM] = -1;
+	if (m->null_fd == -1 || m->program_fd[PROGRAM_DAEMON] == -1)
 		master_fatal(
 		    m, "/dev/null or /proc/self/exe: %s", strerror(errno));
-	if (server && m->worker_fd == -1)
-		master_fatal(m,
-		    "no flexmusicd-worker beside flexmusicd, and %s: %s: "
-		    "`make install' puts it there",
-		    path, strerror(errno));
+	if (server)
+		master_open_program(m, PROGRAM_WORKER);
+	if (server && m->config->auth_method == CONFIG_AUTH_SYSTEM)
+		master_open_program(m, PROGRAM_PAM);
 	if (m->as_root)
 		m->chroot_fd = daemon_open_chroot(
 		    m->config->chroot_dir, owner, why, sizeof(why));
@@ -594,6 +606,20 @@ master_self_tests(struct master *m)
 		ROLE_KEYS, ROLE_PARAMGEN, ROLE_AUTH };
 	size_t i;
 
+	if (m->config->auth_method == CONFIG_AUTH_SYSTEM) {
+		/* Else PAM would take what is for services without a file. */
+		if (access(MASTER_PAM_FILE, F_OK) == -1)
+			master_fatal(m,
+			    MASTER_PAM_FILE ": %s: auth_method = system needs "
+					    "it; `make install' puts it there",
+			    strerror(errno));
+		if (!process_self_test(m, ROLE_PAM))
+			master_fatal(m,
+			    "the self-test of pam failed: see what PAM has "
+			    "logged (facility authpriv) "
+			    "about " MASTER_PAM_FILE);
+	}
+
 	for (i = 0; i < sizeof(role) / sizeof(role[0]); i++)
 		if (!process_self_test(m, role[i]))
 			master_fatal(m, "the self-test of %s failed",
@@ -607,7 +633,7 @@ master_log_start(struct master *m)
 	    "version=%s pid=%d config=%s key_size=%u auth_method=%s "
 	    "openssl=%s libevent=%s",
 	    FLEXMUSIC_VERSION, (int)m->pid, m->config_path, m->config->key_size,
-	    m->config->auth_method == CONFIG_AUTH_NONE ? "none" : "auth",
+	    config_auth_name(m->config->auth_method),
 	    OpenSSL_version(OPENSSL_VERSION_STRING), event_get_version());
 	log_event(m->log, LOG_NOTICE, "sandbox-layers",
 	    "users=%s chroot=%s capabilities=%s seccomp=yes landlock_abi=%d",
@@ -617,6 +643,11 @@ master_log_start(struct master *m)
 		log_event(m->log, LOG_WARNING, "unprivileged",
 		    "missing=\"separate users, chroot\" why=\"started without "
 		    "root\"");
+	if (m->config->auth_method == CONFIG_AUTH_SYSTEM &&
+	    !sandbox_has_audit())
+		log_event(m->log, LOG_WARNING, "layer-missing",
+		    "layer=audit why=\"without CAP_AUDIT_WRITE, PAM may refuse "
+		    "everybody where the kernel has an audit log\"");
 	if (sandbox_landlock_abi() == 0)
 		log_event(m->log, LOG_WARNING, "layer-missing",
 		    "layer=landlock why=\"the kernel has none\"");
@@ -803,6 +834,10 @@ master_main(int argc, char **argv)
 	m.config = master_load(&m, generate != 0);
 	if (m.config == NULL)
 		return 1;
+	if (m.as_root && m.config->auth_method != CONFIG_AUTH_SYSTEM &&
+	    sandbox_drop_audit() == -1)
+		master_fatal(
+		    &m, "cannot limit the capabilities: %s", strerror(errno));
 	m.log_on_stderr |= check || generate != 0;
 	if (!check && generate == 0)
 		m.notify_fd = notify_open();

@@ -364,8 +364,7 @@ struct master {
 	bool stopped; /* no session is left, helpers are ending */
 	int verbosity;
 	pid_t pid;
-	int daemon_fd; /* O_PATH: flexmusicd */
-	int worker_fd; /* O_PATH: flexmusicd-worker */
+	int program_fd[PROGRAMS]; /* O_PATH; -1: not needed */
 	int null_fd;
 	int chroot_fd;
 	int ready_fd; /* to the parent that waits, or -1 */

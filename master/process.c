@@ -79,8 +79,7 @@ process_exec(
 		(char *)(uintptr_t)roles[role].name,
 		(char *)(uintptr_t)HELPER_PADDING, NULL };
 	char *const envp[] = { NULL };
-	int program =
-	    roles[role].program == PROGRAM_WORKER ? m->worker_fd : m->daemon_fd;
+	int program = m->program_fd[roles[role].program];
 	int fd;
 
 	for (fd = 0; fd < 3; fd++) {
@@ -143,6 +142,23 @@ process_spawn(
 	return true;
 }
 
+static const struct config_user *
+process_user(const struct master *m, enum role_user user)
+{
+	static const struct config_user root;
+
+	switch (user) {
+	case USER_KEYS:
+		return &m->config->keys_user;
+	case USER_AUTH:
+		return &m->config->auth_user;
+	case USER_WORKER:
+		return &m->config->worker_user;
+	default:
+		return &root;
+	}
+}
+
 /* Who the helper is to be. */
 static bool
 process_send_start(struct master *m, int channel, enum role_id role,
@@ -160,9 +176,7 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	s.as_root = m->as_root;
 	s.self_test = self_test;
 	s.master = m->pid;
-	user = roles[role].user == USER_KEYS ? &m->config->keys_user
-	    : roles[role].user == USER_AUTH  ? &m->config->auth_user
-					     : &m->config->worker_user;
+	user = process_user(m, roles[role].user);
 	s.uid = user->uid;
 	s.gid = user->gid;
 	/*
@@ -179,9 +193,10 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	 * those of a zygote before it.  Without root they are one user's
 	 * with everything else, and no number would be right.
 	 */
-	s.nproc = role != ROLE_ZYGOTE ? 0
-	    : m->as_root	      ? m->config->max_connections * 2 + 64
-				      : UINT32_MAX;
+	s.nproc = role == ROLE_PAM ? UINT32_MAX /* no limit for root */
+	    : role != ROLE_ZYGOTE  ? 0
+	    : m->as_root	   ? m->config->max_connections * 2 + 64
+				   : UINT32_MAX;
 	s.nice = priority == PROCESS_NORMAL ? 0 : PROCESS_NICENESS;
 	s.idle = priority == PROCESS_IDLE;
 	if (sandbox_compile(role, with, self_test, &s.program[0]) == -1 ||

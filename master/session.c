@@ -337,6 +337,7 @@ session_authenticated(struct session *s, const struct message_auth_result *r)
 		[AUTH_REFUSED] = "refused",
 		[AUTH_REFUSED_LAST] = "refused-last",
 		[AUTH_BUSY] = "busy",
+		[AUTH_ERROR] = "error",
 	};
 	char user[AUTH_USER_MAX * 4 + 3];
 
@@ -356,11 +357,12 @@ session_authenticated(struct session *s, const struct message_auth_result *r)
 		session_wait_over(s);
 		return;
 	}
-	log_peer_event(s->m->log, LOG_NOTICE, "auth-failed", session_peer(s),
-	    "session=%llu user=%s attempt=%u ms=%u reason=%s",
+	log_peer_event(s->m->log,
+	    r->outcome == AUTH_ERROR ? LOG_ERR : LOG_NOTICE, "auth-failed",
+	    session_peer(s), "session=%llu user=%s attempt=%u ms=%u reason=%s",
 	    (unsigned long long)s->id, user, r->attempt, r->ms,
 	    reason[r->outcome]);
-	if (r->outcome == AUTH_BUSY)
+	if (r->outcome == AUTH_BUSY || r->outcome == AUTH_ERROR)
 		return;
 	s->m->counters.auth_failed++;
 	s->refused = true;

@@ -1,6 +1,6 @@
 /*
- * privsep/main.c - main() of flexmusicd and of flexmusicd-worker: which role
- * is this?
+ * privsep/main.c - main() of flexmusicd and of the programs that it starts:
+ * which role is this?
  *
  * Runs in: every server process, before anything else.
  */
@@ -42,8 +42,6 @@ main(int argc, char **argv, char **envp)
 	}
 	if (role_master_entry != NULL)
 		return role_master_entry(argc, argv);
-	fprintf(stderr,
-	    "flexmusicd-worker: started by flexmusicd alone; "
-	    "see flexmusicd(8)\n");
+	fprintf(stderr, "started by flexmusicd alone; see flexmusicd(8)\n");
 	return 1;
 }

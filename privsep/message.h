@@ -200,6 +200,7 @@ struct message_users_read {
 
 #define AUTH_USER_MAX	  32 /* bytes of a name (FMLTP.md section 5) */
 #define AUTH_PASSWORD_MAX 511
+#define AUTH_ADDRESS_MAX  64 /* "2001:db8::1%eth0" and its NUL */
 
 /*
  * "This channel, this session": a session in lockdown.  What it may do is
@@ -209,6 +210,7 @@ struct message_auth_channel {
 	struct message_header header;
 	uint64_t session;
 	uint8_t source[16]; /* its source: the queue is served by turns */
+	char address[AUTH_ADDRESS_MAX]; /* its peer's, for pam; "" for auth */
 	uint32_t phase_ms; /* of the authoritative phase, from now on */
 	uint32_t attempts; /* it may make */
 };
@@ -219,6 +221,7 @@ enum auth_outcome {
 	AUTH_REFUSED, /* 151; another attempt may follow */
 	AUTH_REFUSED_LAST, /* 151 and the close */
 	AUTH_BUSY, /* could not be served in time: not counted; the close */
+	AUTH_ERROR, /* could not be checked, likewise: the server's own fault */
 	AUTH_OUTCOMES
 };
 

@@ -18,6 +18,7 @@ enum role_id {
 	ROLE_KEYS,
 	ROLE_PARAMGEN,
 	ROLE_AUTH,
+	ROLE_PAM,
 	ROLE_COUNT
 };
 
@@ -29,30 +30,35 @@ enum role_user {
 	USER_AUTH
 };
 
-/* Which of the two programs a role is in. */
+/* Which of the programs a role is in. */
 enum role_program {
 	PROGRAM_DAEMON,
-	PROGRAM_WORKER
+	PROGRAM_WORKER,
+	PROGRAM_PAM,
+	PROGRAMS
 };
 
-/* What is known of a role, in both programs. */
+/* What is known of a role, in all programs. */
 struct role {
 	const char *name;
 	enum role_user user;
 	enum role_program program;
-	bool serves_workers; /* one a processor, with an event loop */
+	bool serves_workers; /* it has channels to them, and an event loop */
 	const char *purpose; /* a sentence, for the documents */
 	const char *channels; /* to whom it talks */
 };
 
 extern const struct role roles[ROLE_COUNT];
+/* The file of each program. */
+extern const char *const role_program_name[PROGRAMS];
 
 struct helper; /* privsep/start.h */
 
 /*
  * The entry of each role that this program has, NULL for the others: defined
- * in roles_daemon.c and roles_worker.c.  The master's takes the command
- * line; a helper's runs after the sandbox is up and returns its exit status.
+ * in roles_daemon.c, roles_worker.c and roles_pam.c.  The master's takes the
+ * command line; a helper's runs after the sandbox is up and returns its exit
+ * status.
  */
 extern int (*const role_master_entry)(int argc, char **argv);
 extern int (*const role_helper_entry[ROLE_COUNT])(struct helper *h);
@@ -76,6 +82,9 @@ bool paramgen_self_test(struct helper *h);
 int auth_main(struct helper *h);
 void auth_prepare(struct helper *h);
 bool auth_self_test(struct helper *h);
+int pam_main(struct helper *h);
+void pam_prepare(struct helper *h);
+bool pam_self_test(struct helper *h);
 int zygote_main(struct helper *h);
 void zygote_prepare(struct helper *h);
 bool zygote_self_test(struct helper *h);

@@ -17,7 +17,7 @@
 
 #include <linux/filter.h>
 
-#define SANDBOX_PROGRAM_MAX 192 /* instructions of a filter */
+#define SANDBOX_PROGRAM_MAX 320 /* instructions of a filter */
 
 /* A filter in BPF. */
 struct sandbox_program {
@@ -67,6 +67,9 @@ const char *sandbox_step_text(unsigned step);
 /* What sandbox_enter is to do. */
 struct sandbox_identity {
 	bool as_root; /* chroot, groups, user */
+	/* For pam alone: user and root directory stay, with what modules of
+	 * PAM need: CAP_AUDIT_WRITE where there is one, files to read. */
+	bool modules;
 	int chroot_fd; /* -1 where not as_root */
 	uid_t uid;
 	gid_t gid;
@@ -100,9 +103,14 @@ int sandbox_enter_worker(
 /*
  * The master's own, at its very start as root: inheritable, permitted and
  * effective are set to SETUID, SETGID, SYS_CHROOT, KILL, NET_BIND_SERVICE,
- * and the bounding set is emptied.  0 or -1 with errno.
+ * and the bounding set is emptied.  CAP_AUDIT_WRITE stays where it was, until
+ * the configuration has said whether PAM is used.  0 or -1 with errno.
  */
 int sandbox_limit_master(void);
+/* It is not: CAP_AUDIT_WRITE goes too.  0 or -1 with errno. */
+int sandbox_drop_audit(void);
+/* Whether this process has CAP_AUDIT_WRITE. */
+bool sandbox_has_audit(void);
 
 /* The Landlock ABI of the kernel, 0 where it has none. */
 int sandbox_landlock_abi(void);
@@ -125,8 +133,9 @@ enum role_id;
 /*
  * Compiles the rows of a role.  `trap`: SECCOMP_RET_TRAP in place of
  * KILL_PROCESS.  `with` (or the same role again) adds the rows of a second
- * role: filters add up, so a zygote must allow what its workers do.  0, or
- * -1 with errno.  In flexmusicd alone.
+ * role: filters add up, so a zygote must allow what its workers do.  For pam,
+ * whose modules are other people's code, what has no row fails with EPERM.
+ * 0, or -1 with errno.  In flexmusicd alone.
  */
 int sandbox_compile(enum role_id role, enum role_id with, bool trap,
     struct sandbox_program *out);

@@ -67,10 +67,13 @@ int
 sandbox_compile(enum role_id role, enum role_id with, bool trap,
     struct sandbox_program *out)
 {
+	uint32_t otherwise = trap ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS;
 	scmp_filter_ctx ctx;
 	int result = -1;
 
-	ctx = seccomp_init(trap ? SCMP_ACT_TRAP : SCMP_ACT_KILL_PROCESS);
+	if (role == ROLE_PAM)
+		otherwise = SCMP_ACT_ERRNO(EPERM);
+	ctx = seccomp_init(otherwise);
 	if (ctx == NULL) {
 		errno = ENOMEM;
 		return -1;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <stddef.h>
@@ -25,13 +26,18 @@
  * own documentation (userspace-api/landlock).
  */
 #define LANDLOCK_CREATE_RULESET		444
+#define LANDLOCK_ADD_RULE		445
 #define LANDLOCK_RESTRICT_SELF		446
 #define LANDLOCK_CREATE_RULESET_VERSION 1u
+#define LANDLOCK_RULE_PATH_BENEATH	1
 #define LANDLOCK_FS_ABI1		0x1fffULL /* EXECUTE … MAKE_SYM */
+#define LANDLOCK_FS_READ		0xcULL /* READ_FILE, READ_DIR */
+#define LANDLOCK_FS_RECORDS		0x1beULL /* and files and folders */
 #define LANDLOCK_FS_REFER		0x2000ULL /* ABI 2 */
 #define LANDLOCK_FS_TRUNCATE		0x4000ULL /* ABI 3 */
 #define LANDLOCK_FS_IOCTL_DEV		0x8000ULL /* ABI 5 */
 #define LANDLOCK_NET_TCP		0x3ULL /* ABI 4: BIND, CONNECT */
+#define LANDLOCK_NET_BIND		0x1ULL
 #define LANDLOCK_SCOPES			0x3ULL /* ABI 6: sockets, signals */
 
 struct landlock_attributes {
@@ -39,6 +45,16 @@ struct landlock_attributes {
 	uint64_t handled_access_net;
 	uint64_t scoped;
 };
+
+struct landlock_path_beneath {
+	uint64_t allowed_access;
+	int32_t parent_fd;
+} __attribute__((packed));
+
+#define MASTER_CAPABILITIES                                                 \
+	(1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SYS_CHROOT | \
+	    1ULL << CAP_KILL | 1ULL << CAP_NET_BIND_SERVICE)
+#define AUDIT_CAPABILITY (1ULL << CAP_AUDIT_WRITE)
 
 const char *
 sandbox_step_text(unsigned step)
@@ -88,12 +104,28 @@ sandbox_set_capabilities(uint64_t caps, uint64_t more)
 	return (int)syscall(SYS_capset, &head, data);
 }
 
+bool
+sandbox_has_audit(void)
+{
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3,
+		0 };
+	struct __user_cap_data_struct data[2];
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	    (data[0].permitted & AUDIT_CAPABILITY) != 0;
+}
+
+int
+sandbox_drop_audit(void)
+{
+	return sandbox_set_capabilities(MASTER_CAPABILITIES, 0);
+}
+
 int
 sandbox_limit_master(void)
 {
-	const uint64_t caps = 1ULL << CAP_SETUID | 1ULL << CAP_SETGID |
-	    1ULL << CAP_SYS_CHROOT | 1ULL << CAP_KILL |
-	    1ULL << CAP_NET_BIND_SERVICE;
+	const uint64_t caps =
+	    MASTER_CAPABILITIES | (sandbox_has_audit() ? AUDIT_CAPABILITY : 0);
 	int cap;
 
 	/* What is inheritable must be in the bounding set when it is set, and
@@ -130,9 +162,37 @@ sandbox_landlock_abi(void)
 	return abi < 0 ? 0 : (int)abi;
 }
 
-/* A ruleset that handles everything the kernel knows and allows nothing. */
+/* Adds a place to the ruleset; one that is not there is left out. */
 static int
-sandbox_landlock(int *abi)
+sandbox_landlock_allow(int ruleset, const char *path, uint64_t access)
+{
+	struct landlock_path_beneath rule = { access, -1 };
+	int error;
+
+	rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+	if (rule.parent_fd == -1)
+		return errno == ENOENT ? 0 : -1;
+	error = (int)syscall(
+	    LANDLOCK_ADD_RULE, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+	close(rule.parent_fd);
+	return error;
+}
+
+/* What modules of PAM may do with files: read them; keep records where
+ * pam_faillock(8) does.  Nothing can be executed. */
+static int
+sandbox_landlock_modules(int ruleset)
+{
+	if (sandbox_landlock_allow(ruleset, "/", LANDLOCK_FS_READ) == -1)
+		return -1;
+	return sandbox_landlock_allow(
+	    ruleset, "/run/faillock", LANDLOCK_FS_RECORDS);
+}
+
+/* A ruleset that handles everything the kernel knows and allows nothing, or,
+ * with `modules', little. */
+static int
+sandbox_landlock(int *abi, bool modules)
 {
 	struct landlock_attributes a;
 	size_t size = offsetof(struct landlock_attributes, handled_access_net);
@@ -149,7 +209,8 @@ sandbox_landlock(int *abi)
 	if (*abi >= 3)
 		a.handled_access_fs |= LANDLOCK_FS_TRUNCATE;
 	if (*abi >= 4) {
-		a.handled_access_net = LANDLOCK_NET_TCP;
+		a.handled_access_net =
+		    modules ? LANDLOCK_NET_BIND : LANDLOCK_NET_TCP;
 		size = offsetof(struct landlock_attributes, scoped);
 	}
 	if (*abi >= 5)
@@ -161,7 +222,9 @@ sandbox_landlock(int *abi)
 	fd = syscall(LANDLOCK_CREATE_RULESET, &a, size, 0);
 	if (fd == -1)
 		return -1;
-	error = (int)syscall(LANDLOCK_RESTRICT_SELF, (int)fd, 0);
+	error = modules ? sandbox_landlock_modules((int)fd) : 0;
+	if (error == 0)
+		error = (int)syscall(LANDLOCK_RESTRICT_SELF, (int)fd, 0);
 	close((int)fd);
 	return error;
 }
@@ -208,28 +271,51 @@ sandbox_drop_root(const struct sandbox_identity *id, enum sandbox_step *step)
 	return setresuid(id->uid, id->uid, id->uid);
 }
 
+/* Root alone, in no group, with nothing of whoever started the server. */
+static int
+sandbox_stay_root(enum sandbox_step *step)
+{
+	*step = SANDBOX_CHROOT;
+	if (chdir("/") == -1)
+		return -1;
+	*step = SANDBOX_GROUPS;
+	if (setgroups(0, NULL) == -1)
+		return -1;
+	*step = SANDBOX_GID;
+	if (setresgid(0, 0, 0) == -1)
+		return -1;
+	*step = SANDBOX_UID;
+	return setresuid(0, 0, 0);
+}
+
 int
 sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
     enum sandbox_step *step)
 {
 	int abi;
 
-	if (id->as_root && sandbox_drop_root(id, step) == -1)
+	const bool drop = id->as_root && !id->modules;
+	const uint64_t caps =
+	    id->modules && sandbox_has_audit() ? AUDIT_CAPABILITY : 0;
+
+	if (drop && sandbox_drop_root(id, step) == -1)
+		return -1;
+	if (id->modules && sandbox_stay_root(step) == -1)
 		return -1;
 	close(id->chroot_fd);
-	layers->users = layers->root_dir = id->as_root;
+	layers->users = layers->root_dir = drop;
 	*step = SANDBOX_CAPABILITIES;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1 ||
-	    sandbox_set_capabilities(0, 0) == -1)
+	    sandbox_set_capabilities(0, caps) == -1)
 		return -1;
 	*step = SANDBOX_REGAIN;
-	if (id->as_root && (setuid(0) == 0 || geteuid() != id->uid)) {
+	if (drop && (setuid(0) == 0 || geteuid() != id->uid)) {
 		errno = EPERM;
 		return -1;
 	}
 	*step = SANDBOX_LIMITS;
 	if (sandbox_limit(RLIMIT_CORE, 0) == -1 ||
-	    sandbox_limit(RLIMIT_FSIZE, 0) == -1 ||
+	    (!id->modules && sandbox_limit(RLIMIT_FSIZE, 0) == -1) ||
 	    (id->nproc != UINT32_MAX &&
 		sandbox_limit(RLIMIT_NPROC, id->nproc) == -1) ||
 	    sandbox_limit(RLIMIT_NOFILE, id->nofile) == -1)
@@ -244,7 +330,7 @@ sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		return -1;
 	*step = SANDBOX_LANDLOCK;
-	if (sandbox_landlock(&abi) == -1)
+	if (sandbox_landlock(&abi, id->modules) == -1)
 		return -1;
 	layers->landlock = abi;
 	*step = SANDBOX_SECCOMP;

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <sched.h>
 #include <signal.h>
@@ -41,6 +42,22 @@
 			2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0 \
 		}                                           \
 	}
+/* Executable, but of a file and not to be written to. */
+#define FILE_EXEC                                               \
+	2,                                                      \
+	{                                                       \
+		{ 2, SCMP_CMP_MASKED_EQ, PROT_WRITE, 0 },       \
+		{                                               \
+			3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0 \
+		}                                               \
+	}
+#define NO_NEW_LIMIT                         \
+	1,                                   \
+	{                                    \
+		{                            \
+			2, SCMP_CMP_EQ, 0, 0 \
+		}                            \
+	}
 #define EQ01(v0, v1)                            \
 	2,                                      \
 	{                                       \
@@ -71,6 +88,12 @@
 	{                                                         \
 		role, CALL(madvise), SANDBOX_ENVIRONMENT, ANY,    \
 		    "the allocator gives memory back"             \
+	}
+
+/* What modules of PAM call, or the C library for them. */
+#define MODULE(name, reason)                                           \
+	{                                                              \
+		ROLE_PAM, CALL(name), SANDBOX_ENVIRONMENT, ANY, reason \
 	}
 
 /* What the sanitizers' runtimes call; not in the product. */
@@ -192,6 +215,142 @@ const struct sandbox_row sandbox_table[] = {
 	MEMORY(ROLE_AUTH),
 	ENVIRONMENT(ROLE_AUTH),
 	SANITIZERS(ROLE_AUTH),
+
+	/* pam: what it does itself, */
+	{ ROLE_PAM, CALL(recvmsg), SANDBOX_USED, ANY,
+	    "messages and channels; modules' sockets" },
+	{ ROLE_PAM, CALL(ppoll), SANDBOX_USED, ANY,
+	    "is the other side of a channel gone?" },
+	{ ROLE_PAM, CALL(read), SANDBOX_USED, ANY,
+	    "a child's answer; files of PAM" },
+	{ ROLE_PAM, CALL(write), SANDBOX_USED, ANY,
+	    "answers; modules' records and sockets" },
+	{ ROLE_PAM, CALL(epoll_wait), SANDBOX_USED, ANY, "the event loop" },
+	{ ROLE_PAM, CALL(epoll_ctl), SANDBOX_USED, ANY,
+	    "channels and children come and go" },
+	{ ROLE_PAM, CALL(close), SANDBOX_USED, ANY,
+	    "a channel or a child is done with" },
+	{ ROLE_PAM, CALL(close_range), SANDBOX_USED, ANY,
+	    "a child has its answer's descriptor alone" },
+	{ ROLE_PAM, CALL(dup2), SANDBOX_USED, ANY,
+	    "a child's descriptor goes where it is to be" },
+	{ ROLE_PAM, CALL(pipe2), SANDBOX_USED, ANY, "a child's answer" },
+	{ ROLE_PAM, CALL(clone), SANDBOX_USED, ANY, "a child" },
+	{ ROLE_PAM, CALL(set_robust_list), SANDBOX_USED, ANY,
+	    "the C library after a fork" },
+	{ ROLE_PAM, CALL(pidfd_open), SANDBOX_USED, ANY, "a child's end" },
+	{ ROLE_PAM, CALL(pidfd_send_signal), SANDBOX_USED, ANY,
+	    "a child whose time is up" },
+	{ ROLE_PAM, CALL(waitid), SANDBOX_USED, ANY, "a child's end" },
+	{ ROLE_PAM, CALL(prctl), SANDBOX_USED, EQ01(PR_SET_PDEATHSIG, SIGKILL),
+	    "a child ends with pam" },
+	{ ROLE_PAM, CALL(getppid), SANDBOX_USED, ANY,
+	    "a child's parent is pam" },
+	{ ROLE_PAM, CALL(clock_gettime), SANDBOX_ENVIRONMENT, ANY,
+	    "time limits and delays, where the vDSO does not tell the time" },
+	{ ROLE_PAM, CALL(exit_group), SANDBOX_USED, ANY, "the end" },
+	MEMORY(ROLE_PAM),
+	ENVIRONMENT(ROLE_PAM),
+	/* and what modules do with files, sockets and time. */
+	{ ROLE_PAM, CALL(mmap), SANDBOX_USED, FILE_EXEC,
+	    "modules are loaded: executable memory is that of a file" },
+	{ ROLE_PAM, CALL(mprotect), SANDBOX_USED, NO_EXEC,
+	    "modules are loaded" },
+	MODULE(openat, "files"),
+	MODULE(open, "files"),
+	MODULE(lseek, "files"),
+	MODULE(pread64, "files"),
+	MODULE(pwrite64, "records"),
+	MODULE(readv, "files"),
+	MODULE(writev, "records"),
+	MODULE(fstat, "files"),
+	MODULE(stat, "files"),
+	MODULE(lstat, "files"),
+	MODULE(newfstatat, "files"),
+	MODULE(statx, "files"),
+	MODULE(access, "files"),
+	MODULE(faccessat, "files"),
+	MODULE(faccessat2, "files"),
+	MODULE(readlink, "files"),
+	MODULE(readlinkat, "files"),
+	MODULE(getdents64, "folders"),
+	MODULE(getcwd, "folders"),
+	MODULE(fcntl, "locks and flags"),
+	MODULE(flock, "locks"),
+	MODULE(fsync, "records"),
+	MODULE(fdatasync, "records"),
+	MODULE(ftruncate, "records"),
+	MODULE(rename, "records"),
+	MODULE(renameat, "records"),
+	MODULE(unlink, "records"),
+	MODULE(unlinkat, "records"),
+	MODULE(mkdir, "records"),
+	MODULE(mkdirat, "records"),
+	MODULE(fchmod, "records"),
+	MODULE(fchown, "records"),
+	MODULE(umask, "records"),
+	MODULE(dup, "descriptors"),
+	MODULE(ioctl, "is it a terminal?"),
+	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_UNIX),
+	    "the log, directory services of this machine" },
+	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_INET),
+	    "directory services" },
+	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_INET6),
+	    "directory services" },
+	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_NETLINK),
+	    "the audit log; addresses of this machine" },
+	MODULE(connect, "sockets"),
+	MODULE(bind, "netlink sockets"),
+	MODULE(sendto, "sockets"),
+	MODULE(sendmsg, "sockets"),
+	MODULE(sendmmsg, "names"),
+	MODULE(recvfrom, "sockets"),
+	MODULE(getsockname, "sockets"),
+	MODULE(getpeername, "sockets"),
+	MODULE(setsockopt, "sockets"),
+	MODULE(getsockopt, "sockets"),
+	MODULE(shutdown, "sockets"),
+	MODULE(socketpair, "sockets"),
+	MODULE(poll, "waiting"),
+	MODULE(select, "waiting"),
+	MODULE(pselect6, "waiting"),
+	MODULE(nanosleep, "waiting"),
+	MODULE(clock_nanosleep, "waiting"),
+	MODULE(alarm, "waiting"),
+	MODULE(setitimer, "waiting"),
+	MODULE(futex, "locks"),
+	MODULE(gettimeofday, "time"),
+	MODULE(time, "time"),
+	MODULE(clock_getres, "time"),
+	MODULE(getrandom, "random numbers"),
+	MODULE(rt_sigaction, "signals"),
+	MODULE(rt_sigprocmask, "signals"),
+	MODULE(getpid, "the log"),
+	MODULE(gettid, "the log"),
+	MODULE(getuid, "who this is"),
+	MODULE(geteuid, "who this is"),
+	MODULE(getgid, "who this is"),
+	MODULE(getegid, "who this is"),
+	MODULE(getresuid, "who this is"),
+	MODULE(getresgid, "who this is"),
+	MODULE(getgroups, "who this is"),
+	MODULE(capget, "who this is"),
+	MODULE(setuid, "root becomes root"),
+	MODULE(setreuid, "root becomes root"),
+	MODULE(setresuid, "root becomes root"),
+	MODULE(setfsuid, "root becomes root"),
+	MODULE(setfsgid, "root becomes root"),
+	MODULE(uname, "this machine"),
+	MODULE(sysinfo, "memory"),
+	MODULE(getrlimit, "limits"),
+	{ ROLE_PAM, CALL(prlimit64), SANDBOX_ENVIRONMENT, NO_NEW_LIMIT,
+	    "limits, to be read" },
+	MODULE(getrusage, "limits"),
+	MODULE(wait4, "modules' children"),
+	MODULE(exit, "the end of a thread"),
+	MODULE(sched_yield, "locks"),
+	MODULE(rseq, "the C library after a fork"),
+	SANITIZERS(ROLE_PAM),
 
 	{ ROLE_COUNT, 0, NULL, SANDBOX_USED, ANY, NULL },
 };

@@ -1,7 +1,7 @@
 /*
  * privsep/start.c - from exec to the role's entry, in a helper.
  *
- * Runs in: keys, paramgen, zygote; first with the master's user and its five
+ * Runs in: every helper; first with the master's user and its five
  * capabilities, at the end with none.  It reads one message of the master,
  * and nothing else, before everything is given up.
  */
@@ -149,6 +149,7 @@ helper_run(enum role_id role, char *title, size_t title_len)
 	role_helper_prepare[role](&h);
 	memset(&id, 0, sizeof(id));
 	id.as_root = h.start.as_root;
+	id.modules = role == ROLE_PAM;
 	id.chroot_fd = receipt.root_fd;
 	id.uid = h.start.uid;
 	id.gid = h.start.gid;

@@ -2,7 +2,7 @@
  * privsep/start.h - the first moments of a helper: it reads one message,
  * gives up everything, says so, and becomes its role.
  *
- * Runs in: keys, paramgen, zygote.
+ * Runs in: every helper.
  */
 #ifndef PRIVSEP_START_H
 #define PRIVSEP_START_H

@@ -159,7 +159,7 @@ session_auth(struct worker *w, const struct command_word *words, size_t count,
 		session_finish(w, SESSION_END_AUTH_TIMEOUT);
 	else if (outcome == AUTH_REFUSED_LAST)
 		session_finish(w, SESSION_END_AUTH_FAILED);
-	else if (outcome == AUTH_BUSY)
+	else if (outcome != AUTH_REFUSED)
 		session_finish(w, SESSION_END_AUTH_BUSY);
 }
 

@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.join(TOP, "tests", "lib"))
 
 import runner  # noqa: E402
 
-ROOMS = ("master", "worker", "keys", "paramgen", "auth", "privsep", "fmltp",
+ROOMS = ("master", "worker", "keys", "paramgen", "auth", "pam", "privsep", "fmltp",
          "client", "ctl")
 SHARED = ("privsep", "fmltp")
 
@@ -228,6 +228,7 @@ class Documents(unittest.TestCase):
                   for macro, body in re.findall(
                       r"#define (\w+)\(role\)(.*?)(?=\n\n)", head, re.S)}
         calls = {}
+        calls["pam"] = set(re.findall(r"\bMODULE\((\w+),", rows))
         for role, call, kind in re.findall(
                 r"\{ ROLE_(\w+), CALL\((\w+)\), SANDBOX_(\w+)", rows):
             if kind != "SANITIZER":
@@ -237,12 +238,13 @@ class Documents(unittest.TestCase):
             calls[role.lower()].update(macros[macro])
         calls["zygote"] |= calls["worker"]
         self.assertEqual(sorted(calls),
-                         ["auth", "keys", "paramgen", "worker", "zygote"])
+                         ["auth", "keys", "pam", "paramgen", "worker",
+                          "zygote"])
         text = read(os.path.join(TOP, "docs/SECURITY.md"))
         counts = re.search(r"^\| seccomp \| (.*) \|$", text, re.M).group(1)
         self.assertEqual(
             [int(n) for n in re.findall(r"(\d+) calls", counts)],
-            [len(calls[role]) for role in ("keys", "paramgen", "auth",
+            [len(calls[role]) for role in ("keys", "paramgen", "auth", "pam",
                                            "zygote", "worker")])
         section = text.split("### The system calls")[1].split("\n## ")[0]
         documented = set(re.findall(r"\w+", " ".join(
@@ -393,7 +395,8 @@ class Install(unittest.TestCase):
         left = [os.path.join(folder, file)
                 for root in (self.prefix, self.etc)
                 for folder, _, files in os.walk(root) for file in files]
-        self.assertEqual(left, [config])
+        self.assertEqual(
+            left, [config, os.path.join(self.etc, "pam.d", "flexmusic")])
         self.make("install")
         self.assertTrue(read(config).endswith("# mine\n"))
 

@@ -23,7 +23,7 @@
 #include <linux/seccomp.h>
 
 #include "auth/check.h"
-#include "auth/queue.h"
+#include "privsep/turns.h"
 #include "auth/table.h"
 #include "privsep/channel.h"
 #include "privsep/start.h"
@@ -509,38 +509,38 @@ test_files(void **state)
 static void
 test_queue(void **state)
 {
-	static const uint8_t key[3][QUEUE_KEY_LEN] = { { 1 }, { 2 }, { 3 } };
-	struct queue_place p[9];
-	struct queue q;
+	static const uint8_t key[3][TURNS_KEY_LEN] = { { 1 }, { 2 }, { 3 } };
+	struct turns_place p[9];
+	struct turns q;
 
 	memset(p, 0, sizeof(p));
-	queue_init(&q);
-	assert_true(queue_is_empty(&q));
-	assert_null(queue_take(&q));
-	queue_drop(&q, &p[0]);
+	turns_init(&q);
+	assert_true(turns_is_empty(&q));
+	assert_null(turns_take(&q));
+	turns_drop(&q, &p[0]);
 	/* 0-5 of the first, 6 and 7 of the second, 8 of the third. */
-	assert_true(queue_add(&q, &p[0], key[0]));
-	assert_true(queue_add(&q, &p[1], key[0]));
-	assert_true(queue_add(&q, &p[2], key[0]));
-	assert_true(queue_add(&q, &p[6], key[1]));
-	assert_true(queue_add(&q, &p[3], key[0]));
-	assert_true(queue_add(&q, &p[8], key[2]));
-	assert_ptr_equal(queue_take(&q), &p[0]);
-	assert_ptr_equal(queue_take(&q), &p[6]);
-	assert_ptr_equal(queue_take(&q), &p[8]);
-	assert_ptr_equal(queue_take(&q), &p[1]);
-	assert_true(queue_add(&q, &p[4], key[0]));
-	assert_true(queue_add(&q, &p[7], key[1]));
-	queue_drop(&q, &p[2]);
-	queue_drop(&q, &p[2]);
-	assert_ptr_equal(queue_take(&q), &p[3]);
-	assert_ptr_equal(queue_take(&q), &p[7]);
-	assert_true(queue_add(&q, &p[7], key[1]));
-	queue_drop(&q, &p[7]);
-	assert_false(queue_is_empty(&q));
-	assert_ptr_equal(queue_take(&q), &p[4]);
-	assert_true(queue_is_empty(&q));
-	assert_null(queue_take(&q));
+	assert_true(turns_add(&q, &p[0], key[0]));
+	assert_true(turns_add(&q, &p[1], key[0]));
+	assert_true(turns_add(&q, &p[2], key[0]));
+	assert_true(turns_add(&q, &p[6], key[1]));
+	assert_true(turns_add(&q, &p[3], key[0]));
+	assert_true(turns_add(&q, &p[8], key[2]));
+	assert_ptr_equal(turns_take(&q), &p[0]);
+	assert_ptr_equal(turns_take(&q), &p[6]);
+	assert_ptr_equal(turns_take(&q), &p[8]);
+	assert_ptr_equal(turns_take(&q), &p[1]);
+	assert_true(turns_add(&q, &p[4], key[0]));
+	assert_true(turns_add(&q, &p[7], key[1]));
+	turns_drop(&q, &p[2]);
+	turns_drop(&q, &p[2]);
+	assert_ptr_equal(turns_take(&q), &p[3]);
+	assert_ptr_equal(turns_take(&q), &p[7]);
+	assert_true(turns_add(&q, &p[7], key[1]));
+	turns_drop(&q, &p[7]);
+	assert_false(turns_is_empty(&q));
+	assert_ptr_equal(turns_take(&q), &p[4]);
+	assert_true(turns_is_empty(&q));
+	assert_null(turns_take(&q));
 }
 
 static void

@@ -355,10 +355,10 @@ test_config_bad_values(void **state)
 		{ "rotate_parameters = 1d", "from 0 to 31536000" },
 		{ "rotate_parameters = never", "from 0 to 31536000" },
 		{ "auth_method = system",
-		    "t.conf:1: auth_method = system: not available in this "
-		    "version" },
-		{ "auth_method = NONE", "must be auth or none" },
-		{ "auth_method = ''", "must be auth or none" },
+		    "t.conf:1: auth_method = system: needs a server that is "
+		    "started as root" },
+		{ "auth_method = NONE", "must be auth, system or none" },
+		{ "auth_method = ''", "must be auth, system or none" },
 		{ "auth_file = users", "must be an absolute path" },
 		{ "auth_file = ''", "must be an absolute path" },
 		{ "max_auth_attempts = 0", "from 1 to 10" },

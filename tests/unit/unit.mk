@@ -5,7 +5,7 @@
 
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 UNIT_TESTS := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
-UNIT_LIBS = -lcmocka $(DAEMON_LIBS)
+UNIT_LIBS = -lcmocka -lpam $(DAEMON_LIBS)
 
 # The known answers, as C.
 $(B)/tests/vectors.h: tests/vectors/generate.py $(wildcard tests/vectors/*.json)
