@@ -71,7 +71,8 @@ PROGRAMS := $(B)/flexmusicd $(B)/flexmusicd-worker $(B)/flexmusicd-pam \
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libseccomp \
 	libevent_core libconfuse) -lcrypt
 CLIENT_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
-CTL_LIBS = $(CLIENT_LIBS) -lcrypt
+CTL_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libconfuse) \
+	-lcrypt
 PAM_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libevent_core) \
 	-lpam
 ifeq ($(STATIC)$(SANITIZE),yes)
@@ -87,7 +88,7 @@ endif
 NAMES	:= -DFLEXMUSIC_VERSION='"$(VERSION)"' \
 	-DLIBEXECDIR='"$(LIBEXECDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
 NAMED	:= $(call obj,master/daemon.c master/master.c master/config_keys.c client/main.c \
-	ctl/main.c)
+	ctl/main.c ctl/settings.c)
 
 # `make V=1` prints whole commands.
 Q = $(if $(V),,@)

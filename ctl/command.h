@@ -16,6 +16,7 @@ enum ctl_exit {
 
 struct command_options {
 	const char *argument; /* NULL: the command takes none */
+	const char *config; /* the server's configuration */
 	const char *file; /* the users file */
 	unsigned min_length; /* characters of a new password */
 	bool from_stdin;

@@ -22,11 +22,11 @@
 #include "ctl/command.h"
 #include "ctl/report.h"
 #include "ctl/server.h"
+#include "ctl/settings.h"
 #include "ctl/user.h"
 #include "privsep/message.h"
 
-#define CTL_USERS_FILE	       SYSCONFDIR "/flexmusic/users"
-#define CTL_MIN_LENGTH_DEFAULT 8
+#define CTL_CONFIG SYSCONFDIR "/flexmusic/flexmusicd.conf"
 
 /* The options: the bits of a command's `options`. */
 enum {
@@ -37,13 +37,18 @@ enum {
 	CTL_KEEP = 1 << 4,
 	CTL_SOCKET = 1 << 5,
 	CTL_USER = 1 << 6, /* in the place of the argument */
+	CTL_CONFIGURED = 1 << 7
 };
 
-#define CTL_SERVER (CTL_JSON | CTL_SOCKET) /* of commands for a server */
+/* Of commands for a server, and of those that change a password. */
+#define CTL_SERVER   (CTL_CONFIGURED | CTL_JSON | CTL_SOCKET)
+#define CTL_PASSWORD (CTL_CHANGE | CTL_MIN_LENGTH | CTL_STDIN)
+#define CTL_CHANGE   (CTL_CONFIGURED | CTL_FILE | CTL_SOCKET)
 
 #define CTL_LONG 256 /* what getopt_long gives is this and the bit */
 
 static const struct option ctl_long_options[] = {
+	{ "config", required_argument, NULL, CTL_LONG + CTL_CONFIGURED },
 	{ "file", required_argument, NULL, CTL_LONG + CTL_FILE },
 	{ "json", no_argument, NULL, CTL_LONG + CTL_JSON },
 	{ "keep", no_argument, NULL, CTL_LONG + CTL_KEEP },
@@ -73,14 +78,13 @@ static const struct ctl_command ctl_commands[] = {
 	    server_clear_penalties },
 	{ "penalties", NULL, NULL, CTL_SERVER, server_penalties },
 	{ "log", NULL, "brief|verbose", CTL_SERVER, server_log },
-	{ "user", "add", "name",
-	    CTL_FILE | CTL_MIN_LENGTH | CTL_SOCKET | CTL_STDIN, user_add },
-	{ "user", "passwd", "name",
-	    CTL_FILE | CTL_KEEP | CTL_MIN_LENGTH | CTL_SOCKET | CTL_STDIN,
-	    user_passwd },
-	{ "user", "del", "name", CTL_FILE | CTL_KEEP | CTL_SOCKET, user_del },
-	{ "user", "list", NULL, CTL_FILE | CTL_JSON, user_list },
-	{ "user", "check", "name", CTL_FILE | CTL_STDIN, user_check },
+	{ "user", "add", "name", CTL_PASSWORD, user_add },
+	{ "user", "passwd", "name", CTL_PASSWORD | CTL_KEEP, user_passwd },
+	{ "user", "del", "name", CTL_CHANGE | CTL_KEEP, user_del },
+	{ "user", "list", NULL, CTL_CONFIGURED | CTL_FILE | CTL_JSON,
+	    user_list },
+	{ "user", "check", "name", CTL_CONFIGURED | CTL_FILE | CTL_STDIN,
+	    user_check },
 };
 
 #define CTL_COMMANDS (sizeof(ctl_commands) / sizeof(ctl_commands[0]))
@@ -89,6 +93,7 @@ static const char *
 ctl_option_argument(const struct option *o)
 {
 	switch (o->val - CTL_LONG) {
+	case CTL_CONFIGURED:
 	case CTL_FILE:
 	case CTL_SOCKET:
 		return " path";
@@ -176,6 +181,9 @@ ctl_parse_options(struct command_options *o, int argc, char **argv)
 		case 'V':
 			printf("flexmusicctl %s\n", FLEXMUSIC_VERSION);
 			exit(ctl_flush(CTL_OK));
+		case CTL_LONG + CTL_CONFIGURED:
+			o->config = optarg;
+			break;
 		case CTL_LONG + CTL_FILE:
 			if (optarg[0] == '\0' ||
 			    optarg[strlen(optarg) - 1] == '/')
@@ -273,11 +281,7 @@ ctl_harden(void)
 int
 main(int argc, char **argv)
 {
-	struct command_options options = {
-		.file = CTL_USERS_FILE,
-		.socket = CONTROL_SOCKET,
-		.min_length = CTL_MIN_LENGTH_DEFAULT,
-	};
+	struct command_options options = { .config = CTL_CONFIG };
 	const struct ctl_command *command;
 	const struct option *o;
 	unsigned seen;
@@ -294,5 +298,12 @@ main(int argc, char **argv)
 			ctl_usage("--%s is not for `%s%s%s`", o->name,
 			    command->first, command->second != NULL ? " " : "",
 			    command->second != NULL ? command->second : "");
+	/* Not for what the command line has said. */
+	if (!(command->options & ~seen &
+		(CTL_FILE | CTL_MIN_LENGTH | CTL_SOCKET)))
+		options.config = NULL;
+	if (!settings_fill(
+		&options, options.config, (seen & CTL_CONFIGURED) != 0))
+		return CTL_FAILED;
 	return (int)ctl_flush(command->run(&options));
 }

@@ -40,6 +40,7 @@
 	X(CONFIG_AUTH_FILE, "auth_file", CONFIG_RELOAD)                        \
 	X(CONFIG_MAX_AUTH_ATTEMPTS, "max_auth_attempts", CONFIG_RELOAD)        \
 	X(CONFIG_AUTH_TIMEOUT, "auth_timeout", CONFIG_RELOAD)                  \
+	X(CONFIG_AUTH_MIN_LENGTH, "auth_min_password_length", CONFIG_RELOAD)   \
 	X(CONFIG_IDLE_TIMEOUT, "session_idle_timeout", CONFIG_RELOAD)          \
 	X(CONFIG_MAX_CONNECTIONS, "max_connections", CONFIG_RELOAD)            \
 	X(CONFIG_MAX_PER_SOURCE, "max_connections_per_source", CONFIG_RELOAD)  \
@@ -111,6 +112,7 @@ struct config {
 	char *auth_file; /* of use with CONFIG_AUTH_AUTH alone */
 	unsigned max_auth_attempts; /* of a session */
 	unsigned auth_timeout; /* seconds: the whole authoritative phase */
+	unsigned auth_min_length; /* of new passwords: for flexmusicctl alone */
 	unsigned handshake_client_timeout; /* seconds */
 	unsigned session_idle_timeout; /* seconds; 0 none */
 	unsigned max_connections;

@@ -741,6 +741,8 @@ const struct config_rule config_rules[CONFIG_KEY_COUNT] = {
 	    CONFIG_KIND_NUMBER, AT(max_auth_attempts), 1, 10 },
 	[CONFIG_AUTH_TIMEOUT] = { "60", set_number, print_number,
 	    CONFIG_KIND_NUMBER, AT(auth_timeout), 1, 600 },
+	[CONFIG_AUTH_MIN_LENGTH] = { "8", set_number, print_number,
+	    CONFIG_KIND_NUMBER, AT(auth_min_length), 1, AUTH_PASSWORD_MAX },
 	[CONFIG_HANDSHAKE_TIMEOUT] = { "5", set_number, print_number,
 	    CONFIG_KIND_NUMBER, AT(handshake_client_timeout), 1, 3600 },
 	[CONFIG_IDLE_TIMEOUT] = { "0", set_number, print_number,

@@ -36,8 +36,7 @@ static const char key_list[] =
     ;
 
 /* Keys of FlexMusic's server.conf that this server does not have. */
-static const char *const foreign_names[] = { "youtube",
-	"auth_min_password_length", CONFIG_OVERLOAD };
+static const char *const foreign_names[] = { "youtube", CONFIG_OVERLOAD };
 #define FOREIGN_COUNT (sizeof foreign_names / sizeof foreign_names[0])
 
 /* A part of the text. */

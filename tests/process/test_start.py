@@ -252,8 +252,7 @@ class Configuration(unittest.TestCase):
     def test_server_conf(self):
         """A file of FlexMusic is read as it is; what has no meaning here is
         told."""
-        foreign = ("youtube", "auth_min_password_length",
-                   "runtime_overload_mitigation")
+        foreign = ("youtube", "runtime_overload_mitigation")
         self.with_lines("host = 127.0.0.1\nport = %d\nyoutube = true\n"
                         "auth_method = none\nauth_min_password_length = 8\n"
                         "key_size = 2048\nhandshake_client_timeout = 3\n"

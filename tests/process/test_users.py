@@ -56,6 +56,7 @@ class Users(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
         os.chmod(self.directory, 0o755)
         self.file = os.path.join(self.directory, "users")
+        self.config = "/dev/null"  # not that of this machine
 
     def write(self, data, mode=0o600):
         """The users file."""
@@ -78,7 +79,8 @@ class Users(unittest.TestCase):
 
     def command(self, *words, file=None):
         """The words with --file behind them."""
-        return [CTL, *words, "--file", file or self.file]
+        return [CTL, *words, "--file", file or self.file, "--config",
+                self.config]
 
     def ctl(self, *words, status=0, said=None, given=None, file=None, **more):
         """Runs it to its end and judges status and message."""
@@ -498,6 +500,81 @@ class Refused(Users):
                      resource.RLIMIT_FSIZE, (50, 50)))
         self.assertEqual(self.read(), before)
         self.alone()
+
+
+class Configuration(Users):
+    """The keys of the server's configuration that count here."""
+
+    def setUp(self):
+        super().setUp()
+        self.config = os.path.join(self.directory, "flexmusicd.conf")
+
+    def configure(self, text):
+        """What the server's administrator has written."""
+        with open(self.config, "w") as f:
+            f.write(text)
+
+    def run_with(self, *words, given=GOOD):
+        """Without --file."""
+        return subprocess.run([CTL, "--config", self.config, *words],
+                              input=given.encode(), timeout=LIMIT,
+                              capture_output=True, check=False)
+
+    def test_users_file_and_length(self):
+        self.configure("# all that a server may have\n"
+                       "host = { \"127.0.0.1\",\n \"::1\" }\nport = 8900\n"
+                       "penalty_exempt = {}\nyoutube = true\n"
+                       "auth_min_password_length = 12\n"
+                       "auth_file = \"%s\"\ncontrol_socket = none\n"
+                       "max_connections=7 # behind\n" % self.file)
+        done = self.run_with("user", "add", "--stdin", "alice",
+                             given="eleven char")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"12", done.stderr)
+        self.assertIsNone(self.read())
+        done = self.run_with("user", "add", "--stdin", "alice",
+                             given="twelve chars")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(verifies("twelve chars", self.hashes()["alice"]))
+        done = self.run_with("user", "list")
+        self.assertEqual(done.stdout, b"alice yescrypt\n")
+        # The command line goes before.
+        done = self.run_with("user", "add", "--stdin", "--min-length", "3",
+                             "bob", given="abc")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_socket(self):
+        self.configure("control_socket = %s/nowhere\n" % self.directory)
+        done = self.run_with("status")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"nowhere", done.stderr)
+
+    def test_mistakes(self):
+        """Nothing is done where the server would take nothing."""
+        for text in ("auth_file = users\n", "auth_file = \"${HOME}/users\"\n",
+                     "auth_min_password_length = 010\n",
+                     "auth_min_password_length = 0\n",
+                     "auth_min_password_length = 512\n",
+                     "auth_min_password_length = -1\n",
+                     "auth_min_password_length = ''\n",
+                     "control_socket = there\n", "auth_file = \"\n",
+                     "auth_file\n", "= 3\n", "auth_file = { \n"):
+            with self.subTest(text=text):
+                self.configure(text)
+                done = self.run_with("user", "add", "--stdin", "alice")
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn(b"flexmusicd.conf has a mistake", done.stderr)
+                self.assertIn(b"flexmusicd -n", done.stderr)
+        self.configure("#" * 70000)
+        done = self.run_with("user", "list")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"too large", done.stderr)
+
+    def test_not_there(self):
+        """Asked for, it has to be."""
+        done = self.run_with("user", "list")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No such file", done.stderr)
 
 
 class Owner(Users):
