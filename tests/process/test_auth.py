@@ -10,6 +10,7 @@ import ctypes
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -489,6 +490,61 @@ class Broken(harness.OwnServerCase):
         self.assertLess(time.monotonic() - begun, 15 + PATIENCE)
         self.assertEqual(server.failure(client.peer)["reason"],
                          "auth-timeout")
+
+
+class AtOnce(harness.OwnServerCase):
+    """Many who authenticate, with hashes as they are made today."""
+
+    COUNT = 16
+    PASSWORD = "correct horse"
+    HANDSHAKES = 40
+
+    def users(self):
+        """A file with as many users, hashed by flexmusicctl."""
+        path = os.path.join(Users.directory, "at-once")
+        self.addCleanup(os.unlink, path)
+        for i in range(self.COUNT):
+            subprocess.run(
+                [os.path.join(harness.BUILD, "flexmusicctl"), "--config",
+                 "/dev/null", "user", "add", "--stdin", "--file", path,
+                 "--socket", path + ".none", "user%d" % i],
+                input=self.PASSWORD.encode(), check=True)
+        return path
+
+    def handshake(self, server):
+        """One, and the seconds it took."""
+        with server.client() as client:
+            return timed(client.handshake)[1]
+
+    def test_handshakes_go_on(self):
+        """Their checks take all processors; who comes meanwhile is served
+        before they are all done, and no slower by much."""
+        server = self.start(auth_method="auth", auth_file=self.users())
+        quiet = statistics.median(self.handshake(server)
+                                  for _ in range(self.HANDSHAKES))
+        clients = []
+        for _ in range(self.COUNT):
+            client = server.client()
+            self.addCleanup(client.close)
+            client.handshake()
+            clients.append(client)
+        begun = time.monotonic()
+        for i, client in enumerate(clients):
+            client.send_command("AUTH user%d %s" % (i, self.PASSWORD))
+        busy = []
+        while len(server.log.find("authenticated")) < self.COUNT:
+            busy.append(self.handshake(server))
+        took = time.monotonic() - begun
+        for client in clients:
+            self.assertEqual(client.read_answer(), GRANTED)
+        checks = [int(e["ms"]) for e in server.log.find("authenticated")]
+        print("%d AUTH at once took %.0f ms (one check %d ms); a handshake "
+              "%.1f ms, alone %.1f ms" % (
+                  self.COUNT, 1000 * took, statistics.median(checks),
+                  1000 * statistics.median(busy), 1000 * quiet))
+        # One after the other they would be 16 checks later.
+        self.assertGreater(len(busy), 3)
+        self.assertLess(statistics.median(busy), took / 3)
 
 
 class NotAsked(harness.OwnServerCase):
