@@ -91,9 +91,10 @@
 	}
 
 /* What modules of PAM call, or the C library for them. */
-#define MODULE(name, reason)                                           \
-	{                                                              \
-		ROLE_PAM, CALL(name), SANDBOX_ENVIRONMENT, ANY, reason \
+#define MODULE(name, reason)                                    \
+	{                                                       \
+		ROLE_PAM, CALL(name), SANDBOX_ENVIRONMENT, ANY, \
+		    "modules of PAM: " reason                   \
 	}
 
 /* What the sanitizers' runtimes call; not in the product. */
