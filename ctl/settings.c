@@ -52,6 +52,30 @@ settings_load(const char *path, char *out, size_t size)
 	return read;
 }
 
+/* Whether libconfuse would expand something: in a comment it does not. */
+static bool
+settings_expands(const char *text)
+{
+	char quote = '\0';
+	const char *p;
+
+	for (p = text; *p != '\0'; p++) {
+		if (*p == '\n')
+			quote = '\0';
+		else if (quote == '\0' && *p == '#') {
+			p += strcspn(p, "\n");
+			if (*p == '\0')
+				return false;
+		} else if (quote == '\0' && (*p == '"' || *p == '\''))
+			quote = *p;
+		else if (*p == quote)
+			quote = '\0';
+		else if (p[0] == '$' && p[1] == '{')
+			return true;
+	}
+	return false;
+}
+
 /* A path as the server takes it. */
 static bool
 settings_path(const char *value)
@@ -116,8 +140,8 @@ settings_read(struct command_options *o, const char *path, bool wanted)
 	if (cfg == NULL)
 		return report_error(NULL, "%s: no memory", path);
 	cfg_set_error_function(cfg, settings_mistake);
-	/* libconfuse would expand it, which the server refuses. */
-	good = strstr(text, "${") == NULL &&
+	/* The server refuses what would be expanded. */
+	good = !settings_expands(text) &&
 	    cfg_parse_buf(cfg, text) == CFG_SUCCESS && settings_take(o, cfg);
 	cfg_free(cfg);
 	return good ||

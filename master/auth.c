@@ -20,6 +20,7 @@
 #include "privsep/users.h"
 
 #define AUTH_RETRY_MS 5000 /* until an auth without users gets them again */
+#define AUTH_BUSY_MS  100 /* until one that has no room does */
 
 /* Opens the users file for one process: each has an offset of its own.  -1,
  * and `why`, where it is not as it must be. */
@@ -70,7 +71,7 @@ auth_open_users(const struct master *m, const struct config *config, char *why,
 }
 
 static void auth_send_users(struct process *p);
-static void auth_retry_later(struct master *m);
+static void auth_retry_later(struct master *m, int ms);
 
 /* Who a session belongs to is known in a moment. */
 static void
@@ -95,7 +96,8 @@ auth_users_failed(struct master *m, const char *why)
 	log_event(m->log, LOG_ERR, "users-failed", "error=%s kept=\"%s\"",
 	    log_quote(quoted, sizeof(quoted), why, strlen(why)),
 	    m->auth_ready > 0 ? "the users before" : "none");
-	auth_retry_later(m);
+	if (m->auth_ready < m->auth_count)
+		auth_retry_later(m, AUTH_RETRY_MS);
 }
 
 static void
@@ -105,17 +107,19 @@ auth_retry(evutil_socket_t fd, short what, void *arg)
 	unsigned i;
 
 	for (i = 0; i < m->auth_count; i++)
-		if (m->auth[i].state == PROCESS_UP && !m->auth[i].serving)
+		if (m->auth[i].state == PROCESS_UP &&
+		    (!m->auth[i].serving || m->auth[i].users_due))
 			auth_send_users(&m->auth[i]);
 }
 
-/* Where one has none, an administrator who mends the file need do no more. */
+/* Where one has none, an administrator who mends the file need do no more; one
+ * that is busy gets it when it is not. */
 static void
-auth_retry_later(struct master *m)
+auth_retry_later(struct master *m, int ms)
 {
-	const struct timeval tv = { AUTH_RETRY_MS / 1000, 0 };
+	const struct timeval tv = { ms / 1000, ms % 1000 * 1000 };
 
-	if (m->auth_ready == m->auth_count || m->stopping)
+	if (m->stopping)
 		return;
 	if (m->users_event.ev_base == NULL)
 		evtimer_assign(&m->users_event, m->base, auth_retry, m);
@@ -139,7 +143,12 @@ auth_send_users(struct process *p)
 	}
 	memset(&u, 0, sizeof(u));
 	u.serial = m->users_serial;
-	process_send_fds(p, MESSAGE_USERS, &u, &fd);
+	/* Where clients keep it busy, it gets the file when it has room. */
+	p->users_due = !process_has_room(p);
+	if (p->users_due)
+		auth_retry_later(m, AUTH_BUSY_MS);
+	else
+		process_send_fds(p, MESSAGE_USERS, &u, &fd);
 	close(fd);
 }
 
@@ -228,19 +237,54 @@ auth_down(struct process *p, bool died)
 	control_progress(p->m);
 }
 
-/* The first is not for pam. */
+static bool
+auth_serve_begun(void *arg, const union message_any *any, int *fds)
+{
+	struct process *p = arg;
+	struct session *s = session_find(p->m, any->message_auth_begun.session);
+
+	if (s != NULL)
+		session_checked(s);
+	return true;
+}
+
+/* What a client typed has broken into a module, or into libpam: the next
+ * child shall have another layout. */
+static bool
+auth_serve_crashed(void *arg, const union message_any *any, int *fds)
+{
+	const struct message_auth_crashed *c = &any->message_auth_crashed;
+	struct process *p = arg;
+	struct session *s = session_find(p->m, c->session);
+
+	if (s != NULL)
+		session_auth_crashed(s, c->signal);
+	else
+		log_event(p->m->log, LOG_ALERT, "auth-crashed",
+		    "session=%llu signal=%d", (unsigned long long)c->session,
+		    (int)c->signal);
+	process_kill(p);
+	master_count_attack(p->m);
+	return true;
+}
+
+/* The first is not for pam; the last two are for it alone. */
 static const struct channel_rule auth_rules[] = {
 	{ MESSAGE_USERS_READ, CHANNEL_ANY_STATE, false, auth_serve_users_read },
 	{ MESSAGE_AUTH_RESULT, CHANNEL_ANY_STATE, false, auth_serve_result },
 	{ MESSAGE_AUTH_VIOLATION, CHANNEL_ANY_STATE, false,
 	    auth_serve_violation },
+	{ MESSAGE_AUTH_BEGUN, CHANNEL_ANY_STATE, false, auth_serve_begun },
+	{ MESSAGE_AUTH_CRASHED, CHANNEL_ANY_STATE, false, auth_serve_crashed },
 };
+#define AUTH_RULES     (sizeof(auth_rules) / sizeof(auth_rules[0]))
+#define AUTH_PAM_RULES 2
 
 static const struct process_kind auth_kind = {
 	.role = ROLE_AUTH,
 	.restart = true,
 	.rules = auth_rules,
-	.rule_count = sizeof(auth_rules) / sizeof(auth_rules[0]),
+	.rule_count = AUTH_RULES - AUTH_PAM_RULES,
 	.up = auth_up,
 	.down = auth_down,
 };
@@ -250,7 +294,7 @@ static const struct process_kind auth_pam_kind = {
 	.role = ROLE_PAM,
 	.restart = true,
 	.rules = auth_rules + 1,
-	.rule_count = sizeof(auth_rules) / sizeof(auth_rules[0]) - 1,
+	.rule_count = AUTH_RULES - 1,
 	.up = auth_serve,
 	.down = auth_down,
 };
@@ -302,6 +346,19 @@ auth_address(const struct sockaddr_storage *peer, char *out, size_t len)
 }
 
 bool
+auth_has_room(const struct master *m)
+{
+	unsigned i;
+
+	if (m->config->auth_method == CONFIG_AUTH_NONE)
+		return true;
+	for (i = 0; i < m->auth_count; i++)
+		if (m->auth[i].serving && process_has_room(&m->auth[i]))
+			return true;
+	return false;
+}
+
+bool
 auth_open_channel(struct session *s, int *to_worker)
 {
 	struct message_auth_channel c;
@@ -320,12 +377,12 @@ auth_open_channel(struct session *s, int *to_worker)
 	c.attempts = m->config->max_auth_attempts;
 	if (m->config->auth_method == CONFIG_AUTH_SYSTEM)
 		auth_address(&s->peer, c.address, sizeof(c.address));
-	/* One that is in the middle of a slow check may have a full channel:
-	 * clients must not be able to have it killed for that. */
+	/* One that is in the middle of a slow check may have no room: clients
+	 * must not be able to have it killed for that. */
 	for (i = 0; i < m->auth_count && !sent; i++) {
 		m->auth_next = (m->auth_next + 1) % m->auth_count;
 		p = &m->auth[m->auth_next];
-		sent = p->serving && p->channel.fd != -1 &&
+		sent = p->serving && process_has_room(p) &&
 		    channel_send_fds(
 			p->channel.fd, MESSAGE_AUTH_CHANNEL, &c, &fd[0]);
 	}

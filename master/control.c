@@ -23,12 +23,15 @@
 #include "master/master.h"
 
 #define CONTROL_CLIENTS	  16 /* at a time */
+#define CONTROL_OTHERS	  12 /* of them, that are not the server's own user */
+#define CONTROL_OF_ONE	  4 /* of these, of one user */
+#define CONTROL_LINES	  10 /* of theirs in the log within a second */
 #define CONTROL_ROWS	  16 /* sent for one wake-up */
 #define CONTROL_BACKLOG	  16
 #define CONTROL_SILENCE_S 10 /* one that neither asks nor reads is closed */
 #define CONTROL_WAIT_S	  3 /* for what helpers have to say */
 #define CONTROL_REST_S	  1 /* where no descriptor is left */
-#define CONTROL_LOG_MS	  1000 /* between two lines about refusals */
+#define CONTROL_LOG_MS	  1000 /* between two lines about refusals, and so on */
 
 /* One that asks. */
 struct control_client {
@@ -63,6 +66,9 @@ struct control {
 	gid_t group;
 	struct control_client_list clients;
 	unsigned count;
+	uint64_t line_ms[CONTROL_LINES]; /* when others' lines were logged */
+	unsigned line_next; /* the oldest of these */
+	unsigned left_out; /* lines, since the last */
 	uint64_t refused_ms; /* when a refusal was logged */
 	unsigned refused; /* since then */
 };
@@ -433,7 +439,10 @@ control_read_users(struct control_client *c)
 	struct master *m = c->m;
 
 	if (m->config->auth_method != CONFIG_AUTH_AUTH)
-		strlcpy(c->done.text, "the running server authenticates nobody",
+		strlcpy(c->done.text,
+		    m->config->auth_method == CONFIG_AUTH_NONE
+			? "the running server authenticates nobody"
+			: "the running server has no users file: it asks PAM",
 		    sizeof(c->done.text));
 	else if (!control_is_users_file(c))
 		snprintf(c->done.text, sizeof(c->done.text),
@@ -604,12 +613,39 @@ static const struct channel_rule control_rules[] = {
 	{ MESSAGE_CONTROL, CHANNEL_ANY_STATE, false, control_serve },
 };
 
+/* Root, or who started the server. */
+static bool
+control_is_owner(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+/* True if one more line of others may go out now: the log is the server's. */
+static bool
+control_may_log(struct control *control)
+{
+	uint64_t *oldest = &control->line_ms[control->line_next];
+	uint64_t now = master_now();
+
+	if (*oldest != 0 && now - *oldest < CONTROL_LOG_MS) {
+		control->left_out++;
+		return false;
+	}
+	*oldest = now;
+	control->line_next = (control->line_next + 1) % CONTROL_LINES;
+	return true;
+}
+
 static void
 control_log_command(const struct control_client *c)
 {
 	const struct message_control *r = &c->request;
-	char user[AUTH_USER_MAX * 4 + 3], about[sizeof(user) + 32] = "";
+	struct control *control = c->m->control;
+	char user[AUTH_USER_MAX * 4 + 3], about[sizeof(user) + 64] = "";
+	size_t len;
 
+	if (!control_is_owner(c->uid) && !control_may_log(control))
+		return;
 	if (r->user[0] != '\0')
 		snprintf(about, sizeof(about), " user=%s",
 		    log_quote(user, sizeof(user), r->user, strlen(r->user)));
@@ -619,6 +655,11 @@ control_log_command(const struct control_client *c)
 	else if (r->command == CONTROL_LOG)
 		snprintf(
 		    about, sizeof(about), " verbosity=%u", (unsigned)r->number);
+	len = strlen(about);
+	if (control->left_out != 0)
+		snprintf(about + len, sizeof(about) - len, " left_out=%u",
+		    control->left_out);
+	control->left_out = 0;
 	log_event(c->m->log, LOG_NOTICE, "control",
 	    "uid=%lu pid=%d command=%s%s", (unsigned long)c->uid, (int)c->pid,
 	    control_token[r->command], about);
@@ -743,6 +784,23 @@ control_begin(struct master *m, int fd, const struct ucred *cred)
 	return true;
 }
 
+/* Who may ask must not keep others from it, and least of all root. */
+static bool
+control_has_room(const struct control *control, uid_t uid)
+{
+	const struct control_client *c;
+	unsigned others = 0, same = 0;
+
+	if (control_is_owner(uid))
+		return control->count < CONTROL_CLIENTS;
+	TAILQ_FOREACH(c, &control->clients, entry)
+	{
+		others += !control_is_owner(c->uid);
+		same += c->uid == uid;
+	}
+	return others < CONTROL_OTHERS && same < CONTROL_OF_ONE;
+}
+
 /* Takes a connection, or refuses it, which closes it. */
 static void
 control_admit(struct master *m, int fd)
@@ -756,11 +814,11 @@ control_admit(struct master *m, int fd)
 		close(fd);
 		return;
 	}
-	allowed = cred.uid == 0 || cred.uid == geteuid() ||
+	allowed = control_is_owner(cred.uid) ||
 	    (control->has_group && control_in_group(fd, &cred, control->group));
 	if (!allowed)
 		control_refuse(m, fd, &cred, CONTROL_DENIED);
-	else if (control->count >= CONTROL_CLIENTS)
+	else if (!control_has_room(control, cred.uid))
 		control_refuse(m, fd, &cred, CONTROL_BUSY);
 	else if (control_begin(m, fd, &cred))
 		return;

@@ -19,7 +19,7 @@
 
 #define LISTENER_BATCH	    16 /* connections accepted for one wake-up */
 #define LISTENER_REST_MS    100 /* without memory, descriptors, processes */
-#define LISTENER_KEYS_MS    20 /* while every keys has all that it can take */
+#define LISTENER_FULL_MS    20 /* while keys or auth have all they can take */
 #define LISTENER_REFUSED_MS 1000 /* between two lines about refusals */
 #define LISTENER_NO_WAY_MS  1000 /* between two looks for an idle session */
 #define LISTENER_OVER_MAX   16 /* sessions that were told to end, beside all */
@@ -167,8 +167,8 @@ listener_accept(struct listener *l)
 	int fd;
 
 	/* Who is not accepted yet waits in the kernel's queue, unharmed. */
-	if (!session_find_keys(m)) {
-		listener_rest(m, LISTENER_KEYS_MS);
+	if (!session_find_keys(m) || !auth_has_room(m)) {
+		listener_rest(m, LISTENER_FULL_MS);
 		return false;
 	}
 	fd = accept4(l->fd, peer, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);

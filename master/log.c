@@ -50,12 +50,22 @@ struct address {
 	uint32_t scope;
 };
 
+/* Of the lines about a peer. */
+enum peer_kind {
+	PEER_PLAIN, /* of the levels info and debug */
+	PEER_NOTED,
+	PEER_KINDS
+};
+
 /* What is known of a peer. */
 struct peer {
 	struct address address;
 	char text[PEER_TEXT_MAX]; /* as it was when last seen */
-	uint64_t out[LOG_PEER_LINES]; /* when its last lines went out */
-	unsigned next; /* the oldest of these */
+	/* When its last lines went out, of those that tell how things go and
+	 * those that an administrator has to see, and the oldest of each: the
+	 * former shall not push out the latter. */
+	uint64_t out[PEER_KINDS][LOG_PEER_LINES];
+	unsigned next[PEER_KINDS];
 	unsigned left_out; /* since it was last told */
 	uint64_t told; /* when that was */
 	uint16_t chain; /* the next one in its bucket */
@@ -575,9 +585,10 @@ find_peer(struct log *log, const struct address *a, uint64_t now)
 
 /* True if one more line of this peer may go out now. */
 static bool
-peer_may(struct log *log, struct peer *p, uint64_t now)
+peer_may(struct log *log, struct peer *p, int level, uint64_t now)
 {
-	uint64_t *oldest = &p->out[p->next];
+	const enum peer_kind kind = level >= LOG_INFO ? PEER_PLAIN : PEER_NOTED;
+	uint64_t *oldest = &p->out[kind][p->next[kind]];
 
 	if (*oldest != 0 && now - *oldest < 1000) {
 		/* The first one of many: they are told of together. */
@@ -589,7 +600,7 @@ peer_may(struct log *log, struct peer *p, uint64_t now)
 		return false;
 	}
 	*oldest = now;
-	p->next = (p->next + 1) % LOG_PEER_LINES;
+	p->next[kind] = (p->next[kind] + 1) % LOG_PEER_LINES;
 	return true;
 }
 
@@ -781,7 +792,7 @@ log_peer_event(struct log *log, int level, const char *event,
 		strlcpy(p->text, text, sizeof p->text);
 		if (p->left_out != 0 && now - p->told >= LIMIT_TELL_MS)
 			tell_limited(log, p, now);
-		if (!peer_may(log, p, now))
+		if (!peer_may(log, p, level, now))
 			return;
 	}
 	snprintf(head, sizeof head, "%s peer=%s", event, text);

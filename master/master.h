@@ -74,7 +74,8 @@ struct process {
 	bool stuck; /* it was logged that it does not do its work */
 	int room; /* bytes of unread messages that it may have */
 	uint64_t full_ms; /* since when it has them; 0: it has not */
-	bool serving; /* an auth: it has the users */
+	bool serving; /* an auth: it has the users; a pam: it is up */
+	bool users_due; /* an auth: it has no room for the users file */
 	uint32_t users_read; /* an auth: the last serial that it has answered */
 	char users_error[512]; /* why it did not take that one; "" where it did
 				*/
@@ -118,6 +119,8 @@ bool process_self_test(struct master *m, enum role_id role);
 /* waitid(2) for a pidfd: the signal that ended the process, or 0 and its
  * status; false if it has not ended. */
 bool process_reap(int pidfd, int *signal_number, int *status);
+/* A signal that says that memory or the sandbox was attacked. */
+bool process_signal_is_attack(int signal_number);
 /* Sends a signal to a process by its pidfd. */
 void process_signal(int pidfd, int signal_number);
 
@@ -238,6 +241,9 @@ struct session {
 	    waiting; /* its place among those that do not count yet, from 1 */
 	bool lockdown; /* it has to authenticate */
 	bool refused; /* it has tried, and the offence is not counted yet */
+	bool checking; /* pam checks its attempt */
+	char refused_user[AUTH_USER_MAX + 1]; /* whom it tried to be first */
+	bool refused_others; /* and it tried others */
 	bool giving_way; /* it was told to end, for another */
 	bool has_end;
 	bool attack; /* it broke a rule */
@@ -281,6 +287,11 @@ void session_violation(
 /* What auth has decided about it. */
 void
 session_authenticated(struct session *s, const struct message_auth_result *r);
+/* Its attempt is being checked: who does not wait for the answer has had one
+ * that was refused. */
+void session_checked(struct session *s);
+/* A child of pam crashed on what its client gave. */
+void session_auth_crashed(struct session *s, int signal_number);
 /* The session with this number, or NULL. */
 struct session *session_find(struct master *m, uint64_t id);
 /* The zygote is gone: what it had not forked yet has failed. */
@@ -297,6 +308,8 @@ void auth_update(struct master *m);
  * it: false and `why`. */
 bool auth_check_users(const struct master *m, const struct config *config,
     char *why, size_t why_len);
+/* Whether one of them takes another channel; true where none is needed. */
+bool auth_has_room(const struct master *m);
 /* A channel to an authenticator for a session in lockdown: the worker's end,
  * which the caller closes.  False where there is none. */
 bool auth_open_channel(struct session *s, int *to_worker);

@@ -38,6 +38,22 @@ process_signal(int pidfd, int signal_number)
 }
 
 bool
+process_signal_is_attack(int signal_number)
+{
+	switch (signal_number) {
+	case SIGSYS:
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGILL:
+	case SIGFPE:
+	case SIGABRT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool
 process_reap(int pidfd, int *signal_number, int *status)
 {
 	siginfo_t info;
@@ -166,7 +182,10 @@ process_send_start(struct master *m, int channel, enum role_id role,
 {
 	static struct message_start s;
 	const struct config_user *user;
-	enum role_id with = role == ROLE_ZYGOTE ? ROLE_WORKER : role;
+	/* Whose children it forks. */
+	const enum role_id child = role == ROLE_ZYGOTE ? ROLE_WORKER
+	    : role == ROLE_PAM			       ? ROLE_ATTEMPT
+						       : role;
 
 	memset(&s, 0, sizeof(s));
 	memcpy(s.build_id, build_id, sizeof(s.build_id));
@@ -199,10 +218,10 @@ process_send_start(struct master *m, int channel, enum role_id role,
 				   : UINT32_MAX;
 	s.nice = priority == PROCESS_NORMAL ? 0 : PROCESS_NICENESS;
 	s.idle = priority == PROCESS_IDLE;
-	if (sandbox_compile(role, with, self_test, &s.program[0]) == -1 ||
-	    (role == ROLE_ZYGOTE &&
-		sandbox_compile(ROLE_WORKER, ROLE_WORKER, self_test,
-		    &s.program[1]) == -1)) {
+	if (sandbox_compile(role, child, self_test, &s.program[0]) == -1 ||
+	    (child != role &&
+		sandbox_compile(child, child, self_test, &s.program[1]) ==
+		    -1)) {
 		log_event(m->log, LOG_ERR, "filter-failed",
 		    "role=%s error=\"%s\"", roles[role].name, strerror(errno));
 		return false;
@@ -341,7 +360,10 @@ process_died(evutil_socket_t fd, short what, void *arg)
 	expected = p->ending ||
 	    (!p->kind->restart && signal_number == 0 && status == 0);
 	if (!expected)
-		log_event(m->log, LOG_ERR, "helper-died",
+		log_event(m->log,
+		    process_signal_is_attack(signal_number) ? LOG_ALERT
+							    : LOG_ERR,
+		    "helper-died",
 		    "role=%s instance=%u pid=%d signal=%d status=%d",
 		    roles[p->kind->role].name, p->instance, (int)p->pid,
 		    signal_number, status);

@@ -171,23 +171,6 @@ session_free(struct session *s)
 	master_stop_progress(m);
 }
 
-/* A signal that says that memory or the sandbox was attacked. */
-static bool
-session_signal_is_attack(int signal_number)
-{
-	switch (signal_number) {
-	case SIGSYS:
-	case SIGSEGV:
-	case SIGBUS:
-	case SIGILL:
-	case SIGFPE:
-	case SIGABRT:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static const char *
 session_reason(const struct session *s)
 {
@@ -324,7 +307,44 @@ session_lock_down(struct session *s)
 static void
 session_refused(struct session *s)
 {
-	if (s->refused && s->user[0] == '\0')
+	if ((s->refused || s->checking) && s->user[0] == '\0')
+		session_offend(s, SOURCE_AUTH);
+	s->refused = s->checking = false;
+}
+
+void
+session_checked(struct session *s)
+{
+	if (s->lockdown && s->user[0] == '\0')
+		s->checking = true;
+}
+
+void
+session_auth_crashed(struct session *s, int signal_number)
+{
+	log_peer_event(s->m->log, LOG_ALERT, "auth-crashed", session_peer(s),
+	    "session=%llu signal=%d", (unsigned long long)s->id, signal_number);
+	session_offend(s, SOURCE_CRASH);
+}
+
+/* Whom a client tried to be. */
+static void
+session_note_refused(struct session *s, const char *user)
+{
+	if (!s->refused)
+		strlcpy(s->refused_user, user, sizeof(s->refused_user));
+	else if (strcmp(s->refused_user, user) != 0)
+		s->refused_others = true;
+	s->refused = true;
+}
+
+/* Who was refused as himself is forgiven; who was refused as somebody else
+ * does not become honest by a user of his own. */
+static void
+session_forgive(struct session *s)
+{
+	if (s->refused &&
+	    (s->refused_others || strcmp(s->refused_user, s->user) != 0))
 		session_offend(s, SOURCE_AUTH);
 	s->refused = false;
 }
@@ -340,17 +360,24 @@ session_authenticated(struct session *s, const struct message_auth_result *r)
 		[AUTH_ERROR] = "error",
 	};
 	char user[AUTH_USER_MAX * 4 + 3];
+	bool unserved;
 
 	if (!s->lockdown || s->user[0] != '\0')
 		return;
+	/* One that pam gave up has begun: it may be what a guesser waits for.
+	 */
+	unserved = r->outcome == AUTH_ERROR ||
+	    (r->outcome == AUTH_BUSY && !s->checking);
+	s->checking = false;
 	log_quote(user, sizeof(user), r->user, strlen(r->user));
 	if (r->outcome == AUTH_GRANTED) {
 		if (s->state != SESSION_ESTABLISHED)
 			return; /* it is ending */
-		log_peer_event(s->m->log, LOG_INFO, "authenticated",
+		log_peer_event(s->m->log, LOG_NOTICE, "authenticated",
 		    session_peer(s), "session=%llu user=%s attempt=%u ms=%u",
 		    (unsigned long long)s->id, user, r->attempt, r->ms);
 		strlcpy(s->user, r->user, sizeof(s->user));
+		session_forgive(s);
 		s->active_ms = master_now();
 		s->m->counters.authenticated++;
 		evtimer_del(&s->timer);
@@ -362,10 +389,10 @@ session_authenticated(struct session *s, const struct message_auth_result *r)
 	    session_peer(s), "session=%llu user=%s attempt=%u ms=%u reason=%s",
 	    (unsigned long long)s->id, user, r->attempt, r->ms,
 	    reason[r->outcome]);
-	if (r->outcome == AUTH_BUSY || r->outcome == AUTH_ERROR)
+	if (unserved)
 		return;
 	s->m->counters.auth_failed++;
-	s->refused = true;
+	session_note_refused(s, r->user);
 	if (r->outcome == AUTH_REFUSED_LAST)
 		session_refused(s);
 }
@@ -520,7 +547,7 @@ session_died(evutil_socket_t fd, short what, void *arg)
 	if (!process_reap(s->pidfd, &signal_number, &status))
 		return;
 	/* That the master had ended it is no excuse for an attack. */
-	attack = !s->attack && session_signal_is_attack(signal_number);
+	attack = !s->attack && process_signal_is_attack(signal_number);
 	if (attack ||
 	    (signal_number != 0 && s->ended_by_master == NULL &&
 		!(s->killed && signal_number == SIGKILL))) {

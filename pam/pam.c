@@ -5,9 +5,9 @@
  * Runs in: pam, one process, only where it is configured; as root, since PAM
  * wants to read what root alone may, with CAP_AUDIT_WRITE alone and a sandbox
  * weaker than any other's.  It runs no module of PAM itself: each attempt has
- * a child, which knows of no other.  It never sees a hash.
+ * a child with a filter of its own, which can make no process and knows of no
+ * other attempt.  It never sees a hash.
  */
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -25,12 +25,14 @@
 
 #define PAM_SLOTS    16 /* children at once */
 #define PAM_LIMIT_MS 20000 /* for one of them */
-#define PAM_ANSWER   3 /* the one descriptor of a child */
+#define PAM_ANSWER   3 /* the one descriptor that a child begins with */
+#define PAM_NOFILE   64 /* for what modules open */
 
 /* A child. */
 struct pam_child {
 	struct authenticator *owner;
 	struct attempt *attempt; /* NULL: given up */
+	uint64_t session;
 	int pidfd;
 	int answer;
 	struct event death_event;
@@ -65,6 +67,21 @@ pam_read_verdict(const struct pam_child *c, bool ended_well)
 	}
 }
 
+/* An end that says that memory or the sandbox was attacked: with what a client
+ * has typed, and as root. */
+static void
+pam_tell_crash(const struct pam_child *c, const siginfo_t *info)
+{
+	struct message_auth_crashed m;
+
+	if (info->si_code == CLD_EXITED || info->si_status == SIGKILL)
+		return;
+	memset(&m, 0, sizeof(m));
+	m.signal = info->si_status;
+	m.session = c->session;
+	(void)channel_send(c->owner->master.fd, MESSAGE_AUTH_CRASHED, &m);
+}
+
 static void
 pam_child_died(evutil_socket_t fd, short what, void *arg)
 {
@@ -78,6 +95,7 @@ pam_child_died(evutil_socket_t fd, short what, void *arg)
 	if (waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG) == -1 ||
 	    info.si_pid == 0)
 		return;
+	pam_tell_crash(c, &info);
 	verdict = pam_read_verdict(
 	    c, info.si_code == CLD_EXITED && info.si_status == 0);
 	event_del(&c->death_event);
@@ -98,12 +116,13 @@ pam_child_died(evutil_socket_t fd, short what, void *arg)
 static _Noreturn void
 pam_child_main(struct attempt *t, int answer, pid_t parent)
 {
+	const struct helper *h = t->owner->arg;
 	struct pam_question q;
 	uint8_t byte;
 
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != parent ||
-	    dup2(answer, PAM_ANSWER) == -1 ||
-	    close_range(PAM_ANSWER + 1, ~0u, 0) == -1)
+	if (dup2(answer, PAM_ANSWER) == -1 ||
+	    close_range(PAM_ANSWER + 1, ~0u, 0) == -1 ||
+	    sandbox_enter_child(parent, PAM_NOFILE, &h->start.program[1]) == -1)
 		_exit(1);
 	pam_question_set(
 	    &q, t->user, t->user_len, t->password, t->password_len, t->address);
@@ -151,6 +170,7 @@ pam_begin(struct attempt *t)
 	}
 	c->owner = a;
 	c->attempt = t;
+	c->session = t->session;
 	t->check = c;
 	if (event_assign(&c->death_event, a->base, c->pidfd,
 		EV_READ | EV_PERSIST, pam_child_died, c) == -1 ||
@@ -179,7 +199,7 @@ pam_prepare(struct helper *h)
 {
 	struct authenticator *a = calloc(1, sizeof(*a));
 
-	if (a == NULL || !authenticator_prepare(a, &pam_kind, h->channel, a))
+	if (a == NULL || !authenticator_prepare(a, &pam_kind, h->channel, h))
 		_exit(1);
 	h->state = a;
 }

@@ -97,6 +97,7 @@ static void
 attempt_finish(struct attempt *t, uint32_t outcome, uint64_t ms)
 {
 	struct message_auth_result r;
+	uint64_t delay;
 
 	memset(&r, 0, sizeof(r));
 	r.outcome = outcome;
@@ -110,16 +111,17 @@ attempt_finish(struct attempt *t, uint32_t outcome, uint64_t ms)
 		attempt_close(t);
 		return;
 	}
-	if (outcome != AUTH_REFUSED && outcome != AUTH_REFUSED_LAST) {
+	if (outcome == AUTH_GRANTED || outcome == AUTH_BUSY) {
 		attempt_reply(t, outcome);
 		return;
 	}
-	t->refused++;
+	delay = (t->refused + 1) * (uint64_t)AUTHENTICATOR_DELAY_MS;
+	if (outcome != AUTH_ERROR)
+		t->refused++;
 	t->outcome = outcome;
 	t->channel.state = ATTEMPT_DELAYED;
 	/* One more, since `came` is rounded down. */
-	if (!attempt_set_timer(
-		t, t->came + (uint64_t)t->refused * AUTHENTICATOR_DELAY_MS + 1))
+	if (!attempt_set_timer(t, t->came + delay + 1))
 		attempt_close(t);
 }
 
@@ -170,6 +172,23 @@ authenticator_slot_free(struct authenticator *a)
 	authenticator_schedule(a);
 }
 
+/* A check that takes its time begins: the master is told, and there is a
+ * limit. */
+static bool
+attempt_announce(struct attempt *t)
+{
+	const struct authenticator *a = t->owner;
+	struct message_auth_begun m;
+	uint64_t limit = t->phase_end;
+
+	if (t->begun + a->kind->limit_ms < limit)
+		limit = t->begun + a->kind->limit_ms;
+	memset(&m, 0, sizeof(m));
+	m.session = t->session;
+	return channel_send(a->master.fd, MESSAGE_AUTH_BEGUN, &m) &&
+	    attempt_set_timer(t, limit);
+}
+
 /* One check begins, and back to the loop. */
 static void
 authenticator_check_next(evutil_socket_t fd, short what, void *arg)
@@ -177,19 +196,15 @@ authenticator_check_next(evutil_socket_t fd, short what, void *arg)
 	struct authenticator *a = arg;
 	struct turns_place *p = turns_take(&a->turns);
 	struct attempt *t;
-	uint64_t limit;
 
 	if (p == NULL)
 		return;
 	t = p->owner;
 	event_del(&t->timer);
 	t->begun = authenticator_now();
-	limit = t->phase_end;
-	if (a->kind->limit_ms != 0 && t->begun + a->kind->limit_ms < limit)
-		limit = t->begun + a->kind->limit_ms;
 	if (t->begun >= t->phase_end)
 		attempt_finish(t, AUTH_BUSY, 0);
-	else if (a->kind->give_up != NULL && !attempt_set_timer(t, limit))
+	else if (a->kind->give_up != NULL && !attempt_announce(t))
 		attempt_close(t);
 	else {
 		a->busy++;

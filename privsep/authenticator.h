@@ -78,7 +78,7 @@ struct authenticator_kind {
 	const struct channel_rule *rules;
 	size_t rule_count;
 	unsigned slots; /* checks at once */
-	uint64_t limit_ms; /* of a check; 0: it can't be given up */
+	uint64_t limit_ms; /* of a check that can be given up */
 	/* Begins a check: authenticator_verdict is called in it, or later. */
 	void (*begin)(struct attempt *t);
 	/* Gives up one that was begun and has no verdict: its time is up, or

@@ -43,6 +43,8 @@
 	X(MESSAGE_AUTH_CHANNEL, message_auth_channel, 1, "master", "auth")     \
 	X(MESSAGE_AUTH_RESULT, message_auth_result, 0, "auth", "master")       \
 	X(MESSAGE_AUTH_VIOLATION, message_auth_violation, 0, "auth", "master") \
+	X(MESSAGE_AUTH_BEGUN, message_auth_begun, 0, "pam", "master")          \
+	X(MESSAGE_AUTH_CRASHED, message_auth_crashed, 0, "pam", "master")      \
 	X(MESSAGE_AUTH, message_auth, 0, "worker", "auth")                     \
 	X(MESSAGE_AUTH_REPLY, message_auth_reply, 0, "auth", "worker")         \
 	/* zygote and worker */                                                \
@@ -106,7 +108,7 @@ struct message_start {
 	uint32_t nofile; /* RLIMIT_NOFILE */
 	int32_t nice;
 	bool idle; /* SCHED_IDLE: runs only where nobody else wants to */
-	/* [0] is the helper's own; [1] that of a worker, for the zygote */
+	/* [0] is the helper's own; [1] that of the children it forks, if any */
 	struct sandbox_program program[2];
 };
 
@@ -221,7 +223,7 @@ enum auth_outcome {
 	AUTH_REFUSED, /* 151; another attempt may follow */
 	AUTH_REFUSED_LAST, /* 151 and the close */
 	AUTH_BUSY, /* could not be served in time: not counted; the close */
-	AUTH_ERROR, /* could not be checked, likewise: the server's own fault */
+	AUTH_ERROR, /* could not be checked: as late as a refusal; the close */
 	AUTH_OUTCOMES
 };
 
@@ -233,6 +235,20 @@ struct message_auth_result {
 	uint32_t attempt; /* from 1 */
 	uint32_t ms; /* the check took, without waiting */
 	char user[AUTH_USER_MAX + 1]; /* as the client gave it; "" if unfit */
+};
+
+/* pam checks an attempt from now on: one that its client does not wait for
+ * counts as one that was refused. */
+struct message_auth_begun {
+	struct message_header header;
+	uint64_t session;
+};
+
+/* The child of pam that checked it was ended as an attack would end it. */
+struct message_auth_crashed {
+	struct message_header header;
+	int32_t signal;
+	uint64_t session;
 };
 
 /* A worker broke the rules of its channel to auth. */

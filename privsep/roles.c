@@ -29,6 +29,8 @@ const struct role roles[ROLE_COUNT] = {
 	    "checks passwords through PAM, a child for each; only where "
 	    "configured",
 	    "master, each worker in lockdown" },
+	[ROLE_ATTEMPT] = { "attempt", USER_ROOT, PROGRAM_PAM, false,
+	    "one attempt through PAM: a child of pam", "pam (its answer)" },
 };
 
 const char *const role_program_name[PROGRAMS] = {

@@ -19,6 +19,7 @@ enum role_id {
 	ROLE_PARAMGEN,
 	ROLE_AUTH,
 	ROLE_PAM,
+	ROLE_ATTEMPT, /* a child of pam, as a worker is of the zygote */
 	ROLE_COUNT
 };
 

@@ -94,11 +94,12 @@ int sandbox_enter(const struct sandbox_identity *id,
     struct sandbox_layers *layers, enum sandbox_step *step);
 
 /*
- * What a worker does on top of what its zygote has done: parent-death
- * signal and getppid(2) again, NPROC 0, NOFILE, its own filter.  0 or -1.
+ * What a worker does on top of what its zygote has done, and a child of pam on
+ * top of pam: parent-death signal and getppid(2) again, NPROC 0, NOFILE, its
+ * own filter.  0 or -1.
  */
-int sandbox_enter_worker(
-    pid_t master, uint32_t nofile, const struct sandbox_program *program);
+int sandbox_enter_child(
+    pid_t parent, uint32_t nofile, const struct sandbox_program *program);
 
 /*
  * The master's own, at its very start as root: inheritable, permitted and
@@ -133,9 +134,9 @@ enum role_id;
 /*
  * Compiles the rows of a role.  `trap`: SECCOMP_RET_TRAP in place of
  * KILL_PROCESS.  `with` (or the same role again) adds the rows of a second
- * role: filters add up, so a zygote must allow what its workers do.  For pam,
- * whose modules are other people's code, what has no row fails with EPERM.
- * 0, or -1 with errno.  In flexmusicd alone.
+ * role: filters add up, so a zygote must allow what its workers do, and pam
+ * what its children do.  For pam, whose modules are other people's code, what
+ * has no row fails with EPERM. 0, or -1 with errno.  In flexmusicd alone.
  */
 int sandbox_compile(enum role_id role, enum role_id with, bool trap,
     struct sandbox_program *out);

@@ -181,12 +181,12 @@ sandbox_landlock_allow(int ruleset, const char *path, uint64_t access)
 /* What modules of PAM may do with files: read them; keep records where
  * pam_faillock(8) does.  Nothing can be executed. */
 static int
-sandbox_landlock_modules(int ruleset)
+sandbox_landlock_modules(int ruleset, uint64_t handled)
 {
 	if (sandbox_landlock_allow(ruleset, "/", LANDLOCK_FS_READ) == -1)
 		return -1;
-	return sandbox_landlock_allow(
-	    ruleset, "/run/faillock", LANDLOCK_FS_RECORDS);
+	return sandbox_landlock_allow(ruleset, "/run/faillock",
+	    LANDLOCK_FS_RECORDS | (handled & LANDLOCK_FS_TRUNCATE));
 }
 
 /* A ruleset that handles everything the kernel knows and allows nothing, or,
@@ -222,7 +222,8 @@ sandbox_landlock(int *abi, bool modules)
 	fd = syscall(LANDLOCK_CREATE_RULESET, &a, size, 0);
 	if (fd == -1)
 		return -1;
-	error = modules ? sandbox_landlock_modules((int)fd) : 0;
+	error = modules ? sandbox_landlock_modules((int)fd, a.handled_access_fs)
+			: 0;
 	if (error == 0)
 		error = (int)syscall(LANDLOCK_RESTRICT_SELF, (int)fd, 0);
 	close((int)fd);
@@ -341,12 +342,12 @@ sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
 }
 
 int
-sandbox_enter_worker(
-    pid_t master, uint32_t nofile, const struct sandbox_program *program)
+sandbox_enter_child(
+    pid_t parent, uint32_t nofile, const struct sandbox_program *program)
 {
 	enum sandbox_step step;
 
-	if (sandbox_bind_to(master, &step) == -1 ||
+	if (sandbox_bind_to(parent, &step) == -1 ||
 	    sandbox_limit(RLIMIT_NPROC, 0) == -1 ||
 	    sandbox_limit(RLIMIT_NOFILE, nofile) == -1)
 		return -1;

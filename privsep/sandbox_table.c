@@ -6,15 +6,21 @@
  * Runs in: master, which compiles it.  The master itself has no filter: its
  * helpers would inherit it through exec, and it must start programs.
  */
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <netinet/in.h>
+
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <termios.h>
 
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 
 #include "privsep/sandbox_table.h"
@@ -42,6 +48,47 @@
 			2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0 \
 		}                                           \
 	}
+#define EQ1(v)                                 \
+	1,                                     \
+	{                                      \
+		{                              \
+			1, SCMP_CMP_EQ, (v), 0 \
+		}                              \
+	}
+#define KILL_ONLY EQ1(SIGKILL)
+/* What fork(3) and pthread_create(3) of the C library ask for, and no name
+ * space, no other parent. */
+#define FORK_FLAGS (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
+#define THREAD_FLAGS                                                        \
+	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
+	    CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |            \
+	    CLONE_CHILD_CLEARTID)
+/* F_DUPFD to F_SETLKW. */
+#define FCNTL_PLAIN                                 \
+	1,                                          \
+	{                                           \
+		{                                   \
+			1, SCMP_CMP_LE, F_SETLKW, 0 \
+		}                                   \
+	}
+#define NETLINK(protocol)                           \
+	2,                                          \
+	{                                           \
+		{ 0, SCMP_CMP_EQ, AF_NETLINK, 0 },  \
+		{                                   \
+			2, SCMP_CMP_EQ, protocol, 0 \
+		}                                   \
+	}
+#define SOCKET(family, type, protocol)                               \
+	3,                                                           \
+	{                                                            \
+		{ 0, SCMP_CMP_EQ, family, 0 },                       \
+		    { 1, SCMP_CMP_MASKED_EQ, SOCK_TYPE_MASK, type }, \
+		{                                                    \
+			2, SCMP_CMP_EQ, protocol, 0                  \
+		}                                                    \
+	}
+#define SOCK_TYPE_MASK 0xf /* flags stand above */
 /* Executable, but of a file and not to be written to. */
 #define FILE_EXEC                                               \
 	2,                                                      \
@@ -91,10 +138,16 @@
 	}
 
 /* What modules of PAM call, or the C library for them. */
-#define MODULE(name, reason)                                    \
-	{                                                       \
-		ROLE_PAM, CALL(name), SANDBOX_ENVIRONMENT, ANY, \
-		    "modules of PAM: " reason                   \
+#define MODULE(name, reason)                                        \
+	{                                                           \
+		ROLE_ATTEMPT, CALL(name), SANDBOX_ENVIRONMENT, ANY, \
+		    "modules of PAM: " reason                       \
+	}
+#define INTERNET(family, type, protocol)                         \
+	{                                                        \
+		ROLE_ATTEMPT, CALL(socket), SANDBOX_ENVIRONMENT, \
+		    SOCKET(family, type, protocol),              \
+		    "modules of PAM: directory services"         \
 	}
 
 /* What the sanitizers' runtimes call; not in the product. */
@@ -217,53 +270,63 @@ const struct sandbox_row sandbox_table[] = {
 	ENVIRONMENT(ROLE_AUTH),
 	SANITIZERS(ROLE_AUTH),
 
-	/* pam: what it does itself, */
-	{ ROLE_PAM, CALL(recvmsg), SANDBOX_USED, ANY,
-	    "messages and channels; modules' sockets" },
-	{ ROLE_PAM, CALL(ppoll), SANDBOX_USED, ANY,
-	    "is the other side of a channel gone?" },
-	{ ROLE_PAM, CALL(read), SANDBOX_USED, ANY,
-	    "a child's answer; files of PAM" },
-	{ ROLE_PAM, CALL(write), SANDBOX_USED, ANY,
-	    "answers; modules' records and sockets" },
+	/* pam: what it does itself; an attempt's rows are added. */
 	{ ROLE_PAM, CALL(epoll_wait), SANDBOX_USED, ANY, "the event loop" },
 	{ ROLE_PAM, CALL(epoll_ctl), SANDBOX_USED, ANY,
 	    "channels and children come and go" },
-	{ ROLE_PAM, CALL(close), SANDBOX_USED, ANY,
-	    "a channel or a child is done with" },
 	{ ROLE_PAM, CALL(close_range), SANDBOX_USED, ANY,
 	    "a child has its answer's descriptor alone" },
 	{ ROLE_PAM, CALL(dup2), SANDBOX_USED, ANY,
-	    "a child's descriptor goes where it is to be" },
+	    "that descriptor goes where it is to be" },
 	{ ROLE_PAM, CALL(pipe2), SANDBOX_USED, ANY, "a child's answer" },
-	{ ROLE_PAM, CALL(clone), SANDBOX_USED, ANY, "a child" },
-	{ ROLE_PAM, CALL(set_robust_list), SANDBOX_USED, ANY,
-	    "the C library after a fork" },
+	{ ROLE_PAM, CALL(clone), SANDBOX_USED, EQ0(FORK_FLAGS),
+	    "a child, as fork(3) makes it" },
 	{ ROLE_PAM, CALL(pidfd_open), SANDBOX_USED, ANY, "a child's end" },
-	{ ROLE_PAM, CALL(pidfd_send_signal), SANDBOX_USED, ANY,
+	{ ROLE_PAM, CALL(pidfd_send_signal), SANDBOX_USED, KILL_ONLY,
 	    "a child whose time is up" },
 	{ ROLE_PAM, CALL(waitid), SANDBOX_USED, ANY, "a child's end" },
 	{ ROLE_PAM, CALL(prctl), SANDBOX_USED, EQ01(PR_SET_PDEATHSIG, SIGKILL),
 	    "a child ends with pam" },
 	{ ROLE_PAM, CALL(getppid), SANDBOX_USED, ANY,
 	    "a child's parent is pam" },
-	{ ROLE_PAM, CALL(clock_gettime), SANDBOX_ENVIRONMENT, ANY,
+	{ ROLE_PAM, CALL(prlimit64), SANDBOX_USED, EQ01(0, RLIMIT_NPROC),
+	    "a child's limits, as a worker's" },
+	{ ROLE_PAM, CALL(prlimit64), SANDBOX_USED, EQ01(0, RLIMIT_NOFILE),
+	    "a child has the descriptors that it needs, and no more" },
+	{ ROLE_PAM, CALL(seccomp), SANDBOX_USED,
+	    EQ01(SECCOMP_SET_MODE_FILTER, 0), "the child's own filter" },
+	SANITIZERS(ROLE_PAM),
+
+	/* An attempt: a child of pam, and what modules do in it with files,
+	 * sockets and time. */
+	{ ROLE_ATTEMPT, CALL(read), SANDBOX_USED, ANY,
+	    "files of PAM; in pam, a child's answer" },
+	{ ROLE_ATTEMPT, CALL(write), SANDBOX_USED, ANY,
+	    "the answer; modules' records and sockets" },
+	{ ROLE_ATTEMPT, CALL(close), SANDBOX_USED, ANY,
+	    "files; in pam, a channel or a child that is done with" },
+	{ ROLE_ATTEMPT, CALL(recvmsg), SANDBOX_USED, ANY,
+	    "in pam, messages and channels; modules' sockets" },
+	{ ROLE_ATTEMPT, CALL(ppoll), SANDBOX_USED, ANY,
+	    "in pam, is the other side of a channel gone?" },
+	{ ROLE_ATTEMPT, CALL(set_robust_list), SANDBOX_USED, ANY,
+	    "the C library after a fork, and in a thread" },
+	{ ROLE_ATTEMPT, CALL(clock_gettime), SANDBOX_ENVIRONMENT, ANY,
 	    "time limits and delays, where the vDSO does not tell the time" },
-	{ ROLE_PAM, CALL(exit_group), SANDBOX_USED, ANY, "the end" },
-	MEMORY(ROLE_PAM),
-	ENVIRONMENT(ROLE_PAM),
-	/* and what modules do with files, sockets and time. */
-	{ ROLE_PAM, CALL(mmap), SANDBOX_USED, FILE_EXEC,
+	{ ROLE_ATTEMPT, CALL(exit_group), SANDBOX_USED, ANY, "the end" },
+	MEMORY(ROLE_ATTEMPT),
+	ENVIRONMENT(ROLE_ATTEMPT),
+	{ ROLE_ATTEMPT, CALL(mmap), SANDBOX_USED, FILE_EXEC,
 	    "modules are loaded: executable memory is that of a file" },
-	{ ROLE_PAM, CALL(mprotect), SANDBOX_USED, NO_EXEC,
+	{ ROLE_ATTEMPT, CALL(mprotect), SANDBOX_USED, NO_EXEC,
 	    "modules are loaded" },
+	{ ROLE_ATTEMPT, CALL(clone), SANDBOX_ENVIRONMENT, EQ0(THREAD_FLAGS),
+	    "modules of PAM: threads, and no processes" },
 	MODULE(openat, "files"),
 	MODULE(open, "files"),
 	MODULE(lseek, "files"),
 	MODULE(pread64, "files"),
-	MODULE(pwrite64, "records"),
 	MODULE(readv, "files"),
-	MODULE(writev, "records"),
 	MODULE(fstat, "files"),
 	MODULE(stat, "files"),
 	MODULE(lstat, "files"),
@@ -274,10 +337,10 @@ const struct sandbox_row sandbox_table[] = {
 	MODULE(faccessat2, "files"),
 	MODULE(readlink, "files"),
 	MODULE(readlinkat, "files"),
-	MODULE(getdents64, "folders"),
-	MODULE(getcwd, "folders"),
-	MODULE(fcntl, "locks and flags"),
-	MODULE(flock, "locks"),
+	MODULE(getdents64, "files"),
+	MODULE(getcwd, "files"),
+	MODULE(pwrite64, "records"),
+	MODULE(writev, "records"),
 	MODULE(fsync, "records"),
 	MODULE(fdatasync, "records"),
 	MODULE(ftruncate, "records"),
@@ -287,31 +350,51 @@ const struct sandbox_row sandbox_table[] = {
 	MODULE(unlinkat, "records"),
 	MODULE(mkdir, "records"),
 	MODULE(mkdirat, "records"),
-	MODULE(fchmod, "records"),
-	MODULE(fchown, "records"),
 	MODULE(umask, "records"),
+	MODULE(flock, "locks"),
 	MODULE(dup, "descriptors"),
-	MODULE(ioctl, "is it a terminal?"),
-	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_UNIX),
-	    "the log, directory services of this machine" },
-	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_INET),
-	    "directory services" },
-	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_INET6),
-	    "directory services" },
-	{ ROLE_PAM, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_NETLINK),
-	    "the audit log; addresses of this machine" },
+	{ ROLE_ATTEMPT, CALL(fcntl), SANDBOX_ENVIRONMENT, FCNTL_PLAIN,
+	    "modules of PAM: flags and locks; never who is signalled" },
+	{ ROLE_ATTEMPT, CALL(fcntl), SANDBOX_ENVIRONMENT, EQ1(F_DUPFD_CLOEXEC),
+	    "modules of PAM: descriptors" },
+	{ ROLE_ATTEMPT, CALL(fcntl), SANDBOX_ENVIRONMENT, EQ1(F_OFD_SETLK),
+	    "modules of PAM: locks" },
+	{ ROLE_ATTEMPT, CALL(fcntl), SANDBOX_ENVIRONMENT, EQ1(F_OFD_SETLKW),
+	    "modules of PAM: locks" },
+	{ ROLE_ATTEMPT, CALL(ioctl), SANDBOX_ENVIRONMENT, EQ1(TCGETS),
+	    "modules of PAM: is it a terminal?" },
+	{ ROLE_ATTEMPT, CALL(ioctl), SANDBOX_ENVIRONMENT, EQ1(FIONREAD),
+	    "modules of PAM: sockets" },
+	{ ROLE_ATTEMPT, CALL(ioctl), SANDBOX_ENVIRONMENT, EQ1(FIONBIO),
+	    "modules of PAM: sockets" },
+	{ ROLE_ATTEMPT, CALL(socket), SANDBOX_ENVIRONMENT, EQ0(AF_UNIX),
+	    "modules of PAM: the log, directory services of this machine" },
+	{ ROLE_ATTEMPT, CALL(socket), SANDBOX_ENVIRONMENT,
+	    NETLINK(NETLINK_ROUTE),
+	    "modules of PAM: addresses of this machine" },
+	{ ROLE_ATTEMPT, CALL(socket), SANDBOX_ENVIRONMENT,
+	    NETLINK(NETLINK_AUDIT), "modules of PAM: the audit log" },
+	INTERNET(AF_INET, SOCK_STREAM, 0),
+	INTERNET(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+	INTERNET(AF_INET, SOCK_DGRAM, 0),
+	INTERNET(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+	INTERNET(AF_INET6, SOCK_STREAM, 0),
+	INTERNET(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+	INTERNET(AF_INET6, SOCK_DGRAM, 0),
+	INTERNET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+	{ ROLE_ATTEMPT, CALL(socketpair), SANDBOX_ENVIRONMENT, EQ0(AF_UNIX),
+	    "modules of PAM: sockets" },
 	MODULE(connect, "sockets"),
-	MODULE(bind, "netlink sockets"),
+	MODULE(bind, "sockets"),
 	MODULE(sendto, "sockets"),
 	MODULE(sendmsg, "sockets"),
-	MODULE(sendmmsg, "names"),
+	MODULE(sendmmsg, "sockets"),
 	MODULE(recvfrom, "sockets"),
 	MODULE(getsockname, "sockets"),
 	MODULE(getpeername, "sockets"),
 	MODULE(setsockopt, "sockets"),
 	MODULE(getsockopt, "sockets"),
 	MODULE(shutdown, "sockets"),
-	MODULE(socketpair, "sockets"),
 	MODULE(poll, "waiting"),
 	MODULE(select, "waiting"),
 	MODULE(pselect6, "waiting"),
@@ -320,6 +403,7 @@ const struct sandbox_row sandbox_table[] = {
 	MODULE(alarm, "waiting"),
 	MODULE(setitimer, "waiting"),
 	MODULE(futex, "locks"),
+	MODULE(sched_yield, "locks"),
 	MODULE(gettimeofday, "time"),
 	MODULE(time, "time"),
 	MODULE(clock_getres, "time"),
@@ -344,14 +428,12 @@ const struct sandbox_row sandbox_table[] = {
 	MODULE(uname, "this machine"),
 	MODULE(sysinfo, "memory"),
 	MODULE(getrlimit, "limits"),
-	{ ROLE_PAM, CALL(prlimit64), SANDBOX_ENVIRONMENT, NO_NEW_LIMIT,
-	    "limits, to be read" },
 	MODULE(getrusage, "limits"),
-	MODULE(wait4, "modules' children"),
-	MODULE(exit, "the end of a thread"),
-	MODULE(sched_yield, "locks"),
-	MODULE(rseq, "the C library after a fork"),
-	SANITIZERS(ROLE_PAM),
+	{ ROLE_ATTEMPT, CALL(prlimit64), SANDBOX_ENVIRONMENT, NO_NEW_LIMIT,
+	    "modules of PAM: limits, to be read" },
+	MODULE(exit, "threads"),
+	MODULE(rseq, "threads"),
+	SANITIZERS(ROLE_ATTEMPT),
 
 	{ ROLE_COUNT, 0, NULL, SANDBOX_USED, ANY, NULL },
 };

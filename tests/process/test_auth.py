@@ -618,6 +618,34 @@ class Guessing(harness.OwnServerCase):
                 client.quit()
         self.assertEqual(server.log.find("penalty"), [])
 
+    def test_getting_in_as_oneself_forgives_nothing_else(self):
+        """Who guesses at another's password and then shows his own has an
+        offence."""
+        server = self.start(auth_method="auth", auth_file=Users.path,
+                            penalty_exempt=[], source_prefix_ipv4=8)
+        for first in ("alice", "alice", "nobody"):
+            self.assertEqual(server.log.find("penalty"), [])
+            with server.client() as client:
+                client.handshake()
+                self.assertEqual(client.auth(first, "y"), REFUSED)
+                self.assertEqual(client.auth("dave", "x"), GRANTED)
+        server.log.wait("penalty", offence="auth")
+
+    def test_lines_are_not_pushed_out(self):
+        """A client that makes other lines does not hide its guesses."""
+        server = self.start(auth_method="auth", auth_file=Users.path)
+        source = fmltp.new_source()
+        client = server.client(source=source)
+        self.addCleanup(client.close)
+        client.handshake()
+        for _ in range(40):
+            server.client(source=source).close()
+        self.assertEqual(client.auth("alice", "guess"), REFUSED)
+        self.assertEqual(client.auth("dave", "x"), GRANTED)
+        server.log.wait("log-limited")
+        self.assertEqual(len(server.log.find("auth-failed")), 1)
+        self.assertEqual(len(server.log.find("authenticated")), 1)
+
     def test_users_file_that_comes_back(self):
         """Where every auth process has died while the file was wrong, a file
         that is right again is used without a signal."""

@@ -56,6 +56,19 @@ def request(command=STATUS, kind=None, length=REQUEST.size, version=1,
                         0, 0, file)
 
 
+# Takes as many connections as it gets, and keeps them.
+HOLD = """
+import socket, sys
+held = []
+for _ in range(8):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect(sys.argv[1])
+    held.append(s)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 def ctl(*arguments, path=None, user=None, groups=(), **how):
     """Runs flexmusicctl; returns the CompletedProcess."""
     command = [CTL] + [str(a) for a in arguments]
@@ -395,6 +408,40 @@ class Rights(harness.OwnServerCase):
                            groups=groups)
                 self.assertEqual(done.returncode, 1)
                 self.assertIn("permission denied", done.stderr)
+
+    @harness.needs_root
+    def test_members_keep_nobody_out(self):
+        """Neither each other nor root, nor other lines from the log."""
+        server = self.start(control_group=GROUP)
+        holders = []
+        for user in (64201, 64202, 64203, 64204):
+            holder = subprocess.Popen(
+                [sys.executable, "-c", HOLD, server.control_path],
+                stdout=subprocess.PIPE, stdin=subprocess.PIPE,
+                user=user, group=GROUP, extra_groups=[])
+            self.addCleanup(holder.wait)
+            self.addCleanup(holder.stdin.close)
+            self.addCleanup(holder.stdout.close)
+            holders.append(holder)
+            self.assertEqual(holder.stdout.readline(), b"held\n")
+        server.log.wait("control-refused", reason="too-many")
+        done = ctl("status", path=server.control_path)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        for holder in holders:
+            holder.stdin.close()
+            holder.wait()
+        mark = server.log.mark()
+        for _ in range(30):
+            done = ctl("kill", 4711, path=server.control_path, user=64201,
+                       groups=(GROUP,))
+            self.assertEqual(done.returncode, 1)
+            self.assertNotIn("too many", done.stderr)
+        time.sleep(1.1)
+        ctl("kill", 4711, path=server.control_path)
+        lines = server.log.find("control", mark)
+        left_out = sum(int(line.get("left_out", 0)) for line in lines)
+        self.assertEqual(len(lines) + left_out, 31)
+        self.assertEqual(lines[-1]["uid"], "0")
 
     @harness.needs_root
     def test_server_without_root(self):

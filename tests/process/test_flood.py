@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -175,6 +176,58 @@ class Connections(FloodCase):
         self.assertEqual(len(server.log.find("helper-stuck")), 1)
         self.greeted(socks)
         self.serves(server)
+
+
+    def test_auth_that_stands(self):
+        """Its channel is not filled either: who comes waits in the queue, and
+        a reload meanwhile does not have it killed."""
+        with tempfile.NamedTemporaryFile("w") as users:
+            users.write("ada:$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV"
+                        ".0P.uO8m3YEm\n")
+            users.flush()
+            server = self.start(seeds={1024: 2}, auth_method="auth",
+                                auth_file=users.name, auth_processes=1,
+                                max_connections=800,
+                                handshake_client_timeout=60)
+            auth = server.one("auth")
+            self.pause(auth)
+            clients, failed = [], []
+
+            def come():
+                for _ in range(75):
+                    try:
+                        client = server.client(deadline=60)
+                        clients.append(client)
+                        client.handshake()
+                    except (fmltp.Closed, OSError) as e:
+                        failed.append(repr(e))
+
+            threads = [threading.Thread(target=come) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            harness.wait_for("a full channel", lambda: self.stands(server),
+                             60)
+            server.signal(signal.SIGHUP)
+            server.log.wait("reload")
+            os.kill(auth.pid, signal.SIGCONT)
+            for thread in threads:
+                thread.join()
+            self.assertEqual(failed, [])
+            server.log.wait("users", count=2)
+            with server.client() as client:
+                client.handshake()
+                self.assertEqual(client.auth("ada", "Kk4DQuMMfZL9o"),
+                                 b"150 Authentication successful.\r\n")
+            self.no_trouble(server)
+            for client in clients:
+                client.close()
+
+    def stands(self, server):
+        """True when no handshake has been completed for a while."""
+        before = len(server.log.find("session-begin"))
+        time.sleep(0.5)
+        return before > 0 and \
+            len(server.log.find("session-begin")) == before
 
 
 class Attacks(FloodCase):

@@ -327,6 +327,71 @@ class Modules(Case):
         harness.wait_for("a new pam", again)
 
 
+    def child(self, server):
+        """A child of pam, waited for."""
+        def first():
+            return [p for p in server.role("pam") if p.parent != server.pid]
+        return harness.wait_for("a child of pam", first, pause=0.0005)[0]
+
+    def test_crash(self):
+        """What an attack on a module would look like: a penalty at once, and
+        a fresh pam."""
+        server = self.start(penalty_exempt=[])
+        pam = server.one("pam")
+        client = server.client()
+        self.addCleanup(client.close)
+        client.handshake()
+        client.send_command("AUTH slow " + PASSWORD)
+        os.kill(self.child(server).pid, signal.SIGSEGV)
+        event = server.log.wait("auth-crashed", peer=client.peer)
+        self.assertEqual(event["signal"], "11")
+        self.assertIn(" alert: ", event.text)
+        server.log.wait("penalty", offence="crash")
+        self.assertEqual(client.read_answer(), REFUSED)
+        server.log.wait("helper-started", role="pam", count=2)
+        harness.wait_for("the end of that pam",
+                         lambda: harness.look_at(pam.pid) is None)
+        self.assertEqual(self.attempt(server, "alice", PASSWORD), GRANTED)
+
+    def test_hanging_up_is_no_way_out(self):
+        """Whoever does not wait while his guess is checked has made it."""
+        server = self.start(penalty_exempt=[], source_prefix_ipv4=8)
+        for _ in range(3):
+            client = server.client()
+            client.handshake()
+            client.send_command("AUTH slow guess")
+            self.child(server)
+            client.reset()
+            server.failure(client.peer)
+            harness.wait_for("the child's end",
+                             lambda: len(server.role("pam")) == 1)
+        server.log.wait("penalty", offence="auth")
+
+    def test_faillock(self):
+        """pam_faillock keeps its records, and forgets them when it should."""
+        made = not os.path.isdir("/run/faillock")
+        if made:
+            os.mkdir("/run/faillock")
+            self.addCleanup(os.rmdir, "/run/faillock")
+        self.assertEqual(harness.LIBC.mount(b"none", b"/run/faillock",
+                                            b"tmpfs", 0, b"mode=755"), 0)
+        self.addCleanup(harness.LIBC.umount2, b"/run/faillock", 2)
+        self.service_is(
+            "auth required pam_faillock.so preauth deny=3\n"
+            "auth [success=1 default=bad] pam_unix.so\n"
+            "auth [default=die] pam_faillock.so authfail deny=3\n"
+            "auth sufficient pam_faillock.so authsucc deny=3\n"
+            "auth required pam_deny.so\n")
+        server = self.start()
+        for _ in range(4):
+            self.assertEqual(self.attempt(server, "alice", "typo"), REFUSED)
+            self.assertEqual(self.attempt(server, "alice", PASSWORD),
+                             GRANTED)
+        for _ in range(3):
+            self.assertEqual(self.attempt(server, "alice", "guess"), REFUSED)
+        self.assertEqual(self.attempt(server, "alice", PASSWORD), REFUSED)
+
+
 class Sandbox(Case):
     """Root, but not all of it."""
 

@@ -521,7 +521,7 @@ class Configuration(Users):
                               capture_output=True, check=False)
 
     def test_users_file_and_length(self):
-        self.configure("# all that a server may have\n"
+        self.configure("# all that a server may have: ${HOME} is a comment\n"
                        "host = { \"127.0.0.1\",\n \"::1\" }\nport = 8900\n"
                        "penalty_exempt = {}\nyoutube = true\n"
                        "auth_min_password_length = 12\n"

@@ -499,6 +499,32 @@ test_log_peer_limit(void **state)
 }
 
 /* In no second more than ten, and each second one line that tells. */
+/* What tells how things go does not push out what an administrator has to
+ * see, however much of it a peer causes. */
+static void
+test_log_peer_limit_levels(void **state)
+{
+	struct place *p = *state;
+	struct sockaddr_storage a = ipv4("192.0.2.9", 9);
+	char due[64];
+	unsigned i, plain = 0, noted = 0;
+
+	for (i = 0; i < 3 * LOG_PEER_LINES; i++) {
+		log_peer_event(p->log, LOG_INFO, "plain", SA(a), "n=%u", i);
+		plain += count(p, "event=plain ");
+	}
+	assert_int_equal(plain, LOG_PEER_LINES);
+	for (i = 0; i < 3 * LOG_PEER_LINES; i++) {
+		log_peer_event(p->log, i % 2 ? LOG_NOTICE : LOG_ERR, "noted",
+		    SA(a), "n=%u", i);
+		snprintf(
+		    due, sizeof(due), "event=noted peer=192.0.2.9:9 n=%u", i);
+		noted += count(p, due);
+	}
+	assert_int_equal(noted, LOG_PEER_LINES);
+	assert_int_equal(log_left_out(p->log), 4 * LOG_PEER_LINES);
+}
+
 static void
 test_log_peer_limit_steady(void **state)
 {
@@ -932,6 +958,7 @@ main(void)
 		WITH_RECEIVER(test_log_wakes_up_in_vain),
 		WITH_RECEIVER(test_log_gap_in_the_middle),
 		WITH_RECEIVER(test_log_peer_limit),
+		WITH_RECEIVER(test_log_peer_limit_levels),
 		WITH_RECEIVER(test_log_peer_limit_steady),
 		WITH_RECEIVER(test_log_peer_unknown),
 		WITH_RECEIVER(test_log_many_peers),

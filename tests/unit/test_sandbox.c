@@ -3,18 +3,23 @@
  *
  * Runs in: the test alone; each filter is tried in a child of its own.
  */
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <netinet/in.h>
+
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 
 #include "privsep/sandbox_table.h"
@@ -58,7 +63,7 @@ test_reasons(void **state)
 			assert_true(r->checks >= 1); /* never executable */
 		assert_int_not_equal(r->number, SCMP_SYS(execve));
 		assert_int_not_equal(r->number, SCMP_SYS(execveat));
-		if (r->role != ROLE_PAM)
+		if (r->role != ROLE_ATTEMPT)
 			assert_int_not_equal(r->number, SCMP_SYS(socket));
 		assert_int_not_equal(r->number, SCMP_SYS(ptrace));
 		/* No row twice for one role, but with other arguments. */
@@ -175,16 +180,41 @@ test_arguments(void **state)
 	    try_call(ROLE_WORKER, ROLE_WORKER, SYS_write, -1, 0, 0), 0);
 }
 
-/* Makes calls under pam's filter, in a child: the first whose error is not
- * the one that is due, from 1, or 0. */
+/* Makes calls under an attempt's filter, in a child: the first whose error is
+ * not the one that is due, from 1, or 0. */
 static int
-try_pam(void)
+try_attempt(void)
 {
 	static struct sandbox_program program;
 	static const struct {
 		long number, a0, a1, a2, a3;
 		int error; /* EPERM: by the filter */
 	} t[] = {
+		{ SYS_fchmod, -1, 04755, 0, 0, EPERM },
+		{ SYS_fchown, -1, 0, 0, 0, EPERM },
+		{ SYS_chmod, 0, 04755, 0, 0, EPERM },
+		{ SYS_fchmodat, -1, 0, 04755, 0, EPERM },
+		{ SYS_clone, SIGCHLD, 0, 0, 0, EPERM },
+		{ SYS_clone,
+		    CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, 0, 0,
+		    0, EPERM },
+		{ SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, EPERM },
+		{ SYS_clone3, 0, 0, 0, 0, ENOSYS },
+		{ SYS_fork, 0, 0, 0, 0, EPERM },
+		{ SYS_vfork, 0, 0, 0, 0, EPERM },
+		{ SYS_pidfd_send_signal, -1, SIGKILL, 0, 0, EPERM },
+		{ SYS_tgkill, 0, 0, 0, 0, EPERM },
+		{ SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, 0, 0, EPERM },
+		{ SYS_ioctl, -1, TIOCSTI, 0, 0, EPERM },
+		{ SYS_fcntl, -1, F_SETOWN, 1, 0, EPERM },
+		{ SYS_socketpair, AF_VSOCK, SOCK_STREAM, 0, 0, EPERM },
+		{ SYS_socket, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, 0,
+		    EPERM },
+		{ SYS_socket, AF_INET, SOCK_RAW, IPPROTO_RAW, 0, EPERM },
+		{ SYS_socket, AF_INET, SOCK_STREAM, 132, 0, EPERM },
+		{ SYS_socket, AF_INET6, SOCK_SEQPACKET, 0, 0, EPERM },
+		{ SYS_ioctl, -1, TCGETS, 0, 0, EBADF },
+		{ SYS_fcntl, -1, F_SETLKW, 0, 0, EBADF },
 		{ SYS_execve, 0, 0, 0, 0, EPERM },
 		{ SYS_execveat, -1, 0, 0, 0, EPERM },
 		{ SYS_ptrace, -1, 0, 0, 0, EPERM },
@@ -199,6 +229,7 @@ try_pam(void)
 		{ SYS_socket, AF_PACKET, SOCK_RAW, 0, 0, EPERM },
 		{ SYS_socket, AF_VSOCK, SOCK_STREAM, 0, 0, EPERM },
 		{ SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, EPERM },
+		{ SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, EPERM },
 		{ SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, 0, 0,
 		    EPERM },
 		{ SYS_prlimit64, 0, 0, -1, 0, EPERM },
@@ -218,7 +249,8 @@ try_pam(void)
 	struct sock_fprog prog;
 	size_t i;
 
-	if (sandbox_compile(ROLE_PAM, ROLE_PAM, false, &program) == -1 ||
+	if (sandbox_compile(ROLE_ATTEMPT, ROLE_ATTEMPT, false, &program) ==
+		-1 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		return 99;
 	prog.len = program.count;
@@ -248,7 +280,7 @@ test_pam(void **state)
 
 	assert_int_not_equal(pid, -1);
 	if (pid == 0)
-		_exit(try_pam());
+		_exit(try_attempt());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
