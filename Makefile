@@ -94,7 +94,7 @@ NAMED	:= $(call obj,master/daemon.c master/master.c master/config_keys.c client/
 Q = $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-4s %s\n' '$(1)' '$(2)')
 
-.PHONY: FORCE print-flags all check demo run bench install uninstall clean help format fuzz deps deps-demo
+.PHONY: FORCE print-flags all check demo run bench install uninstall clean help format fuzz deps deps-demo docs
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS)
@@ -229,6 +229,7 @@ help:
 	@echo 'make check      all tests; ONLY=pattern or SUITES="interop start" some'
 	@echo 'make run        the server in the foreground, 127.0.0.1 port 8900'
 	@echo 'make bench      what a connection costs, against its limits'
+	@echo 'make docs       the tables of docs/SECURITY.md, from the source'
 	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each'
 	@echo 'make install    DESTDIR=, PREFIX=/usr/local, SYSCONFDIR=/etc'
 	@echo 'make uninstall  leaves configuration and state'

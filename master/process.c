@@ -182,10 +182,8 @@ process_send_start(struct master *m, int channel, enum role_id role,
 {
 	static struct message_start s;
 	const struct config_user *user;
-	/* Whose children it forks. */
-	const enum role_id child = role == ROLE_ZYGOTE ? ROLE_WORKER
-	    : role == ROLE_PAM			       ? ROLE_ATTEMPT
-						       : role;
+	const struct role *r = &roles[role];
+	const enum role_id child = r->forks != ROLE_MASTER ? r->forks : role;
 
 	memset(&s, 0, sizeof(s));
 	memcpy(s.build_id, build_id, sizeof(s.build_id));
@@ -195,27 +193,14 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	s.as_root = m->as_root;
 	s.self_test = self_test;
 	s.master = m->pid;
-	user = process_user(m, roles[role].user);
+	user = process_user(m, r->user);
 	s.uid = user->uid;
 	s.gid = user->gid;
-	/*
-	 * The kernel measures what a user has in flight in channels by the
-	 * sender's limit.  Without root that is one user's for all, and what
-	 * waits for the zygote would keep it from answering.
-	 */
 	s.nofile =
-	    roles[role].serves_workers || (role == ROLE_ZYGOTE && !m->as_root)
-	    ? m->nofile
-	    : 64;
-	/*
-	 * A zygote's user has its workers and nothing else, with room for
-	 * those of a zygote before it.  Without root they are one user's
-	 * with everything else, and no number would be right.
-	 */
-	s.nproc = role == ROLE_PAM ? UINT32_MAX /* no limit for root */
-	    : role != ROLE_ZYGOTE  ? 0
-	    : m->as_root	   ? m->config->max_connections * 2 + 64
-				   : UINT32_MAX;
+	    role_limit_value(m->as_root ? &r->nofile : &r->rootless_nofile,
+		m->nofile, m->config->max_connections);
+	s.nproc = role_limit_value(m->as_root ? &r->nproc : &r->rootless_nproc,
+	    m->nofile, m->config->max_connections);
 	s.nice = priority == PROCESS_NORMAL ? 0 : PROCESS_NICENESS;
 	s.idle = priority == PROCESS_IDLE;
 	if (sandbox_compile(role, child, self_test, &s.program[0]) == -1 ||

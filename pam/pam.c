@@ -26,7 +26,6 @@
 #define PAM_SLOTS    16 /* children at once */
 #define PAM_LIMIT_MS 20000 /* for one of them */
 #define PAM_ANSWER   3 /* the one descriptor that a child begins with */
-#define PAM_NOFILE   64 /* for what modules open */
 
 /* A child. */
 struct pam_child {
@@ -122,7 +121,8 @@ pam_child_main(struct attempt *t, int answer, pid_t parent)
 
 	if (dup2(answer, PAM_ANSWER) == -1 ||
 	    close_range(PAM_ANSWER + 1, ~0u, 0) == -1 ||
-	    sandbox_enter_child(parent, PAM_NOFILE, &h->start.program[1]) == -1)
+	    sandbox_enter_child(
+		parent, &roles[ROLE_ATTEMPT], &h->start.program[1]) == -1)
 		_exit(1);
 	pam_question_set(
 	    &q, t->user, t->user_len, t->password, t->password_len, t->address);

@@ -104,7 +104,7 @@ struct message_start {
 	uid_t uid;
 	gid_t gid;
 	pid_t master;
-	uint32_t nproc; /* RLIMIT_NPROC; 0 is a limit; UINT32_MAX leaves it */
+	uint32_t nproc; /* RLIMIT_NPROC; ROLE_UNLIMITED leaves it */
 	uint32_t nofile; /* RLIMIT_NOFILE */
 	int32_t nice;
 	bool idle; /* SCHED_IDLE: runs only where nobody else wants to */

@@ -39,7 +39,34 @@ enum role_program {
 	PROGRAMS
 };
 
-/* What is known of a role, in all programs. */
+/* What Landlock leaves a role. */
+enum role_landlock {
+	ROLE_LANDLOCK_ABSENT, /* it has none */
+	ROLE_LANDLOCK_NOTHING, /* no file, no TCP, nothing outside */
+	ROLE_LANDLOCK_MODULES /* what modules of PAM need */
+};
+
+enum role_limit_kind {
+	ROLE_LIMIT_LEFT, /* it stays what it was */
+	ROLE_LIMIT_FIXED, /* `plus' */
+	ROLE_LIMIT_CONNECTIONS, /* `times' max_connections, and `plus' */
+	ROLE_LIMIT_DESCRIPTORS /* the master's hard limit of descriptors */
+};
+
+/* A limit of resources, soft and hard. */
+struct role_limit {
+	enum role_limit_kind kind;
+	uint32_t times;
+	uint32_t plus;
+};
+
+#define ROLE_UNLIMITED UINT32_MAX /* the value of ROLE_LIMIT_LEFT */
+
+/*
+ * What is known of a role, in all programs.  Its sandbox is made of this, and
+ * so is the table in docs/SECURITY.md section 3; a test compares that with
+ * running processes.
+ */
 struct role {
 	const char *name;
 	enum role_user user;
@@ -47,9 +74,27 @@ struct role {
 	bool serves_workers; /* it has channels to them, and an event loop */
 	const char *purpose; /* a sentence, for the documents */
 	const char *channels; /* to whom it talks */
+	uint64_t capabilities; /* permitted and effective */
+	bool audit; /* CAP_AUDIT_WRITE too, for PAM, where the server has it */
+	bool chroot; /* into chroot_dir; else its root is / */
+	enum role_landlock landlock;
+	/* The role that it forks: its own filter allows what that one's does,
+	 * which comes on top.  ROLE_MASTER, which nobody forks: none. */
+	enum role_id forks;
+	bool refuses; /* what has no row fails with EPERM and does not kill */
+	struct role_limit nproc;
+	struct role_limit nofile;
+	/* The same in a server that was started without root, where one user
+	 * has all processes and what waits in channels. */
+	struct role_limit rootless_nproc;
+	struct role_limit rootless_nofile;
+	struct role_limit core;
+	struct role_limit fsize;
 };
 
 extern const struct role roles[ROLE_COUNT];
+/* What helpers and workers ignore; 0 ends it. */
+extern const int role_signals_ignored[];
 /* The file of each program. */
 extern const char *const role_program_name[PROGRAMS];
 
@@ -71,6 +116,9 @@ extern bool (*const role_helper_self_test[ROLE_COUNT])(struct helper *h);
 
 /* The role with this name, or ROLE_COUNT. */
 enum role_id role_by_name(const char *name);
+/* The value of a limit, ROLE_UNLIMITED where it is left as it is. */
+uint32_t role_limit_value(
+    const struct role_limit *limit, uint32_t descriptors, uint32_t connections);
 
 /* Entries. */
 int master_main(int argc, char **argv);

@@ -64,17 +64,17 @@ enum sandbox_step {
 /* The text of a step for the log. */
 const char *sandbox_step_text(unsigned step);
 
-/* What sandbox_enter is to do. */
+struct role;
+
+/* What sandbox_enter is to do, beside what the role says. */
 struct sandbox_identity {
+	const struct role *role;
 	bool as_root; /* chroot, groups, user */
-	/* For pam alone: user and root directory stay, with what modules of
-	 * PAM need: CAP_AUDIT_WRITE where there is one, files to read. */
-	bool modules;
 	int chroot_fd; /* -1 where not as_root */
 	uid_t uid;
 	gid_t gid;
 	pid_t master; /* that getppid(2) is to say */
-	uint32_t nproc; /* UINT32_MAX: left as it is */
+	uint32_t nproc; /* ROLE_UNLIMITED: left as it is */
 	uint32_t nofile;
 	const struct sandbox_program *program;
 };
@@ -95,17 +95,17 @@ int sandbox_enter(const struct sandbox_identity *id,
 
 /*
  * What a worker does on top of what its zygote has done, and a child of pam on
- * top of pam: parent-death signal and getppid(2) again, NPROC 0, NOFILE, its
- * own filter.  0 or -1.
+ * top of pam: parent-death signal and getppid(2) again, NPROC, NOFILE, its own
+ * filter.  0 or -1.
  */
-int sandbox_enter_child(
-    pid_t parent, uint32_t nofile, const struct sandbox_program *program);
+int sandbox_enter_child(pid_t parent, const struct role *role,
+    const struct sandbox_program *program);
 
 /*
  * The master's own, at its very start as root: inheritable, permitted and
- * effective are set to SETUID, SETGID, SYS_CHROOT, KILL, NET_BIND_SERVICE,
- * and the bounding set is emptied.  CAP_AUDIT_WRITE stays where it was, until
- * the configuration has said whether PAM is used.  0 or -1 with errno.
+ * effective are set to the five of its role, and the bounding set is emptied.
+ * CAP_AUDIT_WRITE stays where it was, until the configuration has said whether
+ * PAM is used.  0 or -1 with errno.
  */
 int sandbox_limit_master(void);
 /* It is not: CAP_AUDIT_WRITE goes too.  0 or -1 with errno. */
@@ -135,8 +135,7 @@ enum role_id;
  * Compiles the rows of a role.  `trap`: SECCOMP_RET_TRAP in place of
  * KILL_PROCESS.  `with` (or the same role again) adds the rows of a second
  * role: filters add up, so a zygote must allow what its workers do, and pam
- * what its children do.  For pam, whose modules are other people's code, what
- * has no row fails with EPERM. 0, or -1 with errno.  In flexmusicd alone.
+ * what its children do.  0, or -1 with errno.  In flexmusicd alone.
  */
 int sandbox_compile(enum role_id role, enum role_id with, bool trap,
     struct sandbox_program *out);

@@ -80,7 +80,7 @@ sandbox_compile(enum role_id role, enum role_id with, bool trap,
 	scmp_filter_ctx ctx;
 	int result = -1;
 
-	if (role == ROLE_PAM || role == ROLE_ATTEMPT)
+	if (roles[role].refuses)
 		otherwise = SCMP_ACT_ERRNO(EPERM);
 	ctx = seccomp_init(otherwise);
 	if (ctx == NULL) {
@@ -91,7 +91,7 @@ sandbox_compile(enum role_id role, enum role_id with, bool trap,
 		ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) == 0 &&
 	    filter_add_role(ctx, role) == 0 &&
 	    (with == role || filter_add_role(ctx, with) == 0) &&
-	    (otherwise != SCMP_ACT_ERRNO(EPERM) || filter_add_clone3(ctx) == 0))
+	    (!roles[role].refuses || filter_add_clone3(ctx) == 0))
 		result = filter_read(ctx, out);
 	seccomp_release(ctx);
 	return result;

@@ -18,6 +18,7 @@
 #include <linux/capability.h>
 #include <linux/seccomp.h>
 
+#include "privsep/roles.h"
 #include "privsep/sandbox.h"
 
 /*
@@ -51,9 +52,6 @@ struct landlock_path_beneath {
 	int32_t parent_fd;
 } __attribute__((packed));
 
-#define MASTER_CAPABILITIES                                                 \
-	(1ULL << CAP_SETUID | 1ULL << CAP_SETGID | 1ULL << CAP_SYS_CHROOT | \
-	    1ULL << CAP_KILL | 1ULL << CAP_NET_BIND_SERVICE)
 #define AUDIT_CAPABILITY (1ULL << CAP_AUDIT_WRITE)
 
 const char *
@@ -71,14 +69,12 @@ sandbox_step_text(unsigned step)
 int
 sandbox_prepare(int keep, enum sandbox_step *step)
 {
-	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGUSR1,
-		SIGUSR2, SIGPIPE };
 	sigset_t none;
 	size_t i;
 
 	*step = SANDBOX_SIGNALS;
-	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
+	for (i = 0; role_signals_ignored[i] != 0; i++)
+		if (signal(role_signals_ignored[i], SIG_IGN) == SIG_ERR)
 			return -1;
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) == -1)
@@ -118,14 +114,14 @@ sandbox_has_audit(void)
 int
 sandbox_drop_audit(void)
 {
-	return sandbox_set_capabilities(MASTER_CAPABILITIES, 0);
+	return sandbox_set_capabilities(roles[ROLE_MASTER].capabilities, 0);
 }
 
 int
 sandbox_limit_master(void)
 {
-	const uint64_t caps =
-	    MASTER_CAPABILITIES | (sandbox_has_audit() ? AUDIT_CAPABILITY : 0);
+	const uint64_t caps = roles[ROLE_MASTER].capabilities |
+	    (sandbox_has_audit() ? AUDIT_CAPABILITY : 0);
 	int cap;
 
 	/* What is inheritable must be in the bounding set when it is set, and
@@ -142,10 +138,12 @@ sandbox_limit_master(void)
 }
 
 static int
-sandbox_limit(int resource, rlim_t value)
+sandbox_limit(int resource, uint32_t value)
 {
 	const struct rlimit limit = { value, value };
 
+	if (value == ROLE_UNLIMITED)
+		return 0;
 #ifdef FLEXMUSIC_SANITIZER
 	if (resource == RLIMIT_FSIZE)
 		return 0; /* reports go to standard error, often a file */
@@ -190,10 +188,11 @@ sandbox_landlock_modules(int ruleset, uint64_t handled)
 }
 
 /* A ruleset that handles everything the kernel knows and allows nothing, or,
- * with `modules', little. */
+ * for modules, little. */
 static int
-sandbox_landlock(int *abi, bool modules)
+sandbox_landlock(int *abi, enum role_landlock kind)
 {
+	const bool modules = kind == ROLE_LANDLOCK_MODULES;
 	struct landlock_attributes a;
 	size_t size = offsetof(struct landlock_attributes, handled_access_net);
 	long fd;
@@ -254,14 +253,21 @@ sandbox_bind_to(pid_t master, enum sandbox_step *step)
 	return 0;
 }
 
-/* chroot, groups, user, capabilities, and proof that none comes back. */
+/* Into the empty directory, or to / without it. */
 static int
-sandbox_drop_root(const struct sandbox_identity *id, enum sandbox_step *step)
+sandbox_change_root(const struct sandbox_identity *id, enum sandbox_step *step)
 {
 	*step = SANDBOX_CHROOT;
-	if (fchdir(id->chroot_fd) == -1 || chroot(".") == -1 ||
-	    chdir("/") == -1)
+	if (id->role->chroot &&
+	    (fchdir(id->chroot_fd) == -1 || chroot(".") == -1))
 		return -1;
+	return chdir("/");
+}
+
+/* The role's user, in no group but its own. */
+static int
+sandbox_change_user(const struct sandbox_identity *id, enum sandbox_step *step)
+{
 	*step = SANDBOX_GROUPS;
 	if (setgroups(0, NULL) == -1)
 		return -1;
@@ -272,53 +278,37 @@ sandbox_drop_root(const struct sandbox_identity *id, enum sandbox_step *step)
 	return setresuid(id->uid, id->uid, id->uid);
 }
 
-/* Root alone, in no group, with nothing of whoever started the server. */
-static int
-sandbox_stay_root(enum sandbox_step *step)
-{
-	*step = SANDBOX_CHROOT;
-	if (chdir("/") == -1)
-		return -1;
-	*step = SANDBOX_GROUPS;
-	if (setgroups(0, NULL) == -1)
-		return -1;
-	*step = SANDBOX_GID;
-	if (setresgid(0, 0, 0) == -1)
-		return -1;
-	*step = SANDBOX_UID;
-	return setresuid(0, 0, 0);
-}
-
 int
 sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
     enum sandbox_step *step)
 {
+	const struct role *role = id->role;
+	const uint64_t caps = role->capabilities |
+	    (role->audit && sandbox_has_audit() ? AUDIT_CAPABILITY : 0);
 	int abi;
 
-	const bool drop = id->as_root && !id->modules;
-	const uint64_t caps =
-	    id->modules && sandbox_has_audit() ? AUDIT_CAPABILITY : 0;
-
-	if (drop && sandbox_drop_root(id, step) == -1)
-		return -1;
-	if (id->modules && sandbox_stay_root(step) == -1)
+	if (id->as_root &&
+	    (sandbox_change_root(id, step) == -1 ||
+		sandbox_change_user(id, step) == -1))
 		return -1;
 	close(id->chroot_fd);
-	layers->users = layers->root_dir = drop;
+	layers->users = id->as_root && role->user != USER_ROOT;
+	layers->root_dir = id->as_root && role->chroot;
 	*step = SANDBOX_CAPABILITIES;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1 ||
 	    sandbox_set_capabilities(0, caps) == -1)
 		return -1;
 	*step = SANDBOX_REGAIN;
-	if (drop && (setuid(0) == 0 || geteuid() != id->uid)) {
+	if (layers->users && (setuid(0) == 0 || geteuid() != id->uid)) {
 		errno = EPERM;
 		return -1;
 	}
 	*step = SANDBOX_LIMITS;
-	if (sandbox_limit(RLIMIT_CORE, 0) == -1 ||
-	    (!id->modules && sandbox_limit(RLIMIT_FSIZE, 0) == -1) ||
-	    (id->nproc != UINT32_MAX &&
-		sandbox_limit(RLIMIT_NPROC, id->nproc) == -1) ||
+	if (sandbox_limit(RLIMIT_CORE, role_limit_value(&role->core, 0, 0)) ==
+		-1 ||
+	    sandbox_limit(RLIMIT_FSIZE, role_limit_value(&role->fsize, 0, 0)) ==
+		-1 ||
+	    sandbox_limit(RLIMIT_NPROC, id->nproc) == -1 ||
 	    sandbox_limit(RLIMIT_NOFILE, id->nofile) == -1)
 		return -1;
 	*step = SANDBOX_DUMPABLE;
@@ -331,7 +321,7 @@ sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
 		return -1;
 	*step = SANDBOX_LANDLOCK;
-	if (sandbox_landlock(&abi, id->modules) == -1)
+	if (sandbox_landlock(&abi, role->landlock) == -1)
 		return -1;
 	layers->landlock = abi;
 	*step = SANDBOX_SECCOMP;
@@ -342,14 +332,16 @@ sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,
 }
 
 int
-sandbox_enter_child(
-    pid_t parent, uint32_t nofile, const struct sandbox_program *program)
+sandbox_enter_child(pid_t parent, const struct role *role,
+    const struct sandbox_program *program)
 {
 	enum sandbox_step step;
 
 	if (sandbox_bind_to(parent, &step) == -1 ||
-	    sandbox_limit(RLIMIT_NPROC, 0) == -1 ||
-	    sandbox_limit(RLIMIT_NOFILE, nofile) == -1)
+	    sandbox_limit(RLIMIT_NPROC, role_limit_value(&role->nproc, 0, 0)) ==
+		-1 ||
+	    sandbox_limit(
+		RLIMIT_NOFILE, role_limit_value(&role->nofile, 0, 0)) == -1)
 		return -1;
 	return sandbox_load(program);
 }

@@ -27,35 +27,14 @@
 #include "privsep/start.h"
 
 #define CALL(name) SCMP_SYS(name), #name
-#define ANY               \
-	0,                \
-	{                 \
-		{         \
-			0 \
-		}         \
-	}
-#define EQ0(v)                                 \
-	1,                                     \
-	{                                      \
-		{                              \
-			0, SCMP_CMP_EQ, (v), 0 \
-		}                              \
-	}
-#define NO_EXEC                                             \
-	1,                                                  \
-	{                                                   \
-		{                                           \
-			2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0 \
-		}                                           \
-	}
-#define EQ1(v)                                 \
-	1,                                     \
-	{                                      \
-		{                              \
-			1, SCMP_CMP_EQ, (v), 0 \
-		}                              \
-	}
-#define KILL_ONLY EQ1(SIGKILL)
+/* Checks of arguments, each with what it says in words. */
+#define ANY    0, { { 0 } }, "any"
+#define EQ0(v) 1, { { 0, SCMP_CMP_EQ, (v), 0 } }, "first: " #v
+#define EQ1(v) 1, { { 1, SCMP_CMP_EQ, (v), 0 } }, "second: " #v
+#define EQ01(v0, v1)                                                     \
+	2, { { 0, SCMP_CMP_EQ, (v0), 0 }, { 1, SCMP_CMP_EQ, (v1), 0 } }, \
+	    "first two: " #v0 ", " #v1
+#define NO_EXEC 1, { { 2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0 } }, "not PROT_EXEC"
 /* What fork(3) and pthread_create(3) of the C library ask for, and no name
  * space, no other parent. */
 #define FORK_FLAGS (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
@@ -63,56 +42,26 @@
 	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | \
 	    CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |            \
 	    CLONE_CHILD_CLEARTID)
-/* F_DUPFD to F_SETLKW. */
-#define FCNTL_PLAIN                                 \
-	1,                                          \
-	{                                           \
-		{                                   \
-			1, SCMP_CMP_LE, F_SETLKW, 0 \
-		}                                   \
-	}
-#define NETLINK(protocol)                           \
-	2,                                          \
-	{                                           \
-		{ 0, SCMP_CMP_EQ, AF_NETLINK, 0 },  \
-		{                                   \
-			2, SCMP_CMP_EQ, protocol, 0 \
-		}                                   \
-	}
-#define SOCKET(family, type, protocol)                               \
-	3,                                                           \
-	{                                                            \
-		{ 0, SCMP_CMP_EQ, family, 0 },                       \
-		    { 1, SCMP_CMP_MASKED_EQ, SOCK_TYPE_MASK, type }, \
-		{                                                    \
-			2, SCMP_CMP_EQ, protocol, 0                  \
-		}                                                    \
-	}
+#define FORK_ONLY \
+	1, { { 0, SCMP_CMP_EQ, FORK_FLAGS, 0 } }, "as fork(3) has them"
+#define THREAD_ONLY                                 \
+	1, { { 0, SCMP_CMP_EQ, THREAD_FLAGS, 0 } }, \
+	    "as pthread_create(3) has them"
+#define FCNTL_PLAIN \
+	1, { { 1, SCMP_CMP_LE, F_SETLKW, 0 } }, "second: F_DUPFD to F_SETLKW"
+#define NETLINK(protocol)                              \
+	2,                                             \
+	    { { 0, SCMP_CMP_EQ, AF_NETLINK, 0 },       \
+		    { 2, SCMP_CMP_EQ, protocol, 0 } }, \
+	    "AF_NETLINK, " #protocol
 #define SOCK_TYPE_MASK 0xf /* flags stand above */
 /* Executable, but of a file and not to be written to. */
-#define FILE_EXEC                                               \
-	2,                                                      \
-	{                                                       \
-		{ 2, SCMP_CMP_MASKED_EQ, PROT_WRITE, 0 },       \
-		{                                               \
-			3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0 \
-		}                                               \
-	}
-#define NO_NEW_LIMIT                         \
-	1,                                   \
-	{                                    \
-		{                            \
-			2, SCMP_CMP_EQ, 0, 0 \
-		}                            \
-	}
-#define EQ01(v0, v1)                            \
-	2,                                      \
-	{                                       \
-		{ 0, SCMP_CMP_EQ, (v0), 0 },    \
-		{                               \
-			1, SCMP_CMP_EQ, (v1), 0 \
-		}                               \
-	}
+#define FILE_EXEC                                                  \
+	2,                                                         \
+	    { { 2, SCMP_CMP_MASKED_EQ, PROT_WRITE, 0 },            \
+		    { 3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0 } }, \
+	    "not PROT_WRITE, not MAP_ANONYMOUS"
+#define NO_NEW_LIMIT 1, { { 2, SCMP_CMP_EQ, 0, 0 } }, "third: 0, no new limit"
 
 /* What the kernel or libc may do in any process, whatever its code. */
 #define ENVIRONMENT(role)                                              \
@@ -143,11 +92,14 @@
 		ROLE_ATTEMPT, CALL(name), SANDBOX_ENVIRONMENT, ANY, \
 		    "modules of PAM: " reason                       \
 	}
-#define INTERNET(family, type, protocol)                         \
-	{                                                        \
-		ROLE_ATTEMPT, CALL(socket), SANDBOX_ENVIRONMENT, \
-		    SOCKET(family, type, protocol),              \
-		    "modules of PAM: directory services"         \
+#define INTERNET(family, type, protocol)                                     \
+	{                                                                    \
+		ROLE_ATTEMPT, CALL(socket), SANDBOX_ENVIRONMENT, 3,          \
+		    { { 0, SCMP_CMP_EQ, family, 0 },                         \
+			    { 1, SCMP_CMP_MASKED_EQ, SOCK_TYPE_MASK, type }, \
+			    { 2, SCMP_CMP_EQ, protocol, 0 } },               \
+		    #family ", " #type ", " #protocol,                       \
+		    "modules of PAM: directory services"                     \
 	}
 
 /* What the sanitizers' runtimes call; not in the product. */
@@ -279,10 +231,10 @@ const struct sandbox_row sandbox_table[] = {
 	{ ROLE_PAM, CALL(dup2), SANDBOX_USED, ANY,
 	    "that descriptor goes where it is to be" },
 	{ ROLE_PAM, CALL(pipe2), SANDBOX_USED, ANY, "a child's answer" },
-	{ ROLE_PAM, CALL(clone), SANDBOX_USED, EQ0(FORK_FLAGS),
+	{ ROLE_PAM, CALL(clone), SANDBOX_USED, FORK_ONLY,
 	    "a child, as fork(3) makes it" },
 	{ ROLE_PAM, CALL(pidfd_open), SANDBOX_USED, ANY, "a child's end" },
-	{ ROLE_PAM, CALL(pidfd_send_signal), SANDBOX_USED, KILL_ONLY,
+	{ ROLE_PAM, CALL(pidfd_send_signal), SANDBOX_USED, EQ1(SIGKILL),
 	    "a child whose time is up" },
 	{ ROLE_PAM, CALL(waitid), SANDBOX_USED, ANY, "a child's end" },
 	{ ROLE_PAM, CALL(prctl), SANDBOX_USED, EQ01(PR_SET_PDEATHSIG, SIGKILL),
@@ -320,7 +272,7 @@ const struct sandbox_row sandbox_table[] = {
 	    "modules are loaded: executable memory is that of a file" },
 	{ ROLE_ATTEMPT, CALL(mprotect), SANDBOX_USED, NO_EXEC,
 	    "modules are loaded" },
-	{ ROLE_ATTEMPT, CALL(clone), SANDBOX_ENVIRONMENT, EQ0(THREAD_FLAGS),
+	{ ROLE_ATTEMPT, CALL(clone), SANDBOX_ENVIRONMENT, THREAD_ONLY,
 	    "modules of PAM: threads, and no processes" },
 	MODULE(openat, "files"),
 	MODULE(open, "files"),

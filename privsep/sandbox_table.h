@@ -21,6 +21,7 @@ struct sandbox_row {
 	enum sandbox_use use;
 	unsigned checks;
 	struct scmp_arg_cmp check[SANDBOX_CHECKS];
+	const char *arguments; /* the checks in words */
 	const char *reason; /* NULL ends the table */
 };
 

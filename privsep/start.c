@@ -148,8 +148,8 @@ helper_run(enum role_id role, char *title, size_t title_len)
 		start_fail(SANDBOX_NICE);
 	role_helper_prepare[role](&h);
 	memset(&id, 0, sizeof(id));
+	id.role = &roles[role];
 	id.as_root = h.start.as_root;
-	id.modules = role == ROLE_PAM;
 	id.chroot_fd = receipt.root_fd;
 	id.uid = h.start.uid;
 	id.gid = h.start.gid;

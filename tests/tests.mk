@@ -30,6 +30,18 @@ $(B)/faults/flexmusicd-worker: $(call obj,$(WORKER_SRC) tests/faults/fork.c) $(F
 	$(Q)$(CC) $(CFLAGS_ALL) $(WORKER_LINK) $^ -o $@ $(LDFLAGS_ALL) \
 	    -Wl,--gc-sections,--wrap=fork,--wrap=clone $(WORKER_LIBS)
 
+# What the source's tables say of each role's sandbox: SECURITY.md is made of
+# it, and tests compare it with running processes.
+FACTS := $(B)/tests/tools/facts
+$(FACTS): $(call obj,tests/tools/facts.c privsep/roles.c privsep/roles_text.c \
+    privsep/sandbox_table.c)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL)
+
+docs: $(FACTS)
+	@BUILD=$(B) $(PYTHON) tests/tools/docs.py
+
 PYTHON := /usr/bin/python3
 TEST_ENV = BUILD=$(B) CC='$(CC)' $(if $(SANITIZE),FLEXMUSIC_SANITIZE=1) \
 	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0:handle_segv=0)
@@ -54,7 +66,7 @@ run: deps-demo
 	@BUILD=$(B) sh tests/run_server.sh
 
 .PHONY: check-now
-check-now: all $(UNIT_TESTS) $(FAULTS)
+check-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS)
 	@$(TEST_ENV) $(PYTHON) tests/run.py $(if $(ONLY),--only '$(ONLY)') \
 	    --unit $(UNIT_TESTS) \
 	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)

@@ -23,7 +23,6 @@
 #define WORKER_OUT_MAX	 8192 /* a packet of the server */
 #define WORKER_OUT_HOT	 1280 /* holds packets 3 and 5 at 2048 bits */
 #define WORKER_PLAIN_MAX 1024 /* an answer */
-#define WORKER_NOFILE	 16 /* descriptors: 3 of /dev/null, client, channels */
 
 /* What a worker says and hears on its channels. */
 union worker_message {

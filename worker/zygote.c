@@ -86,8 +86,8 @@ static void
 zygote_enter_child(struct zygote *z)
 {
 	zygote_tell_stack(z);
-	if (sandbox_enter_child(
-		z->start->master, WORKER_NOFILE, &z->start->program[1]) == -1)
+	if (sandbox_enter_child(z->start->master, &roles[ROLE_WORKER],
+		&z->start->program[1]) == -1)
 		_exit(1);
 }
 
