@@ -73,17 +73,17 @@
 	}
 
 /* Memory for OpenSSL, libevent and crypt(3); never executable. */
-#define MEMORY(role)                                              \
-	{ role, CALL(brk), SANDBOX_USED, ANY, "the heap grows" }, \
-	    { role, CALL(mmap), SANDBOX_ENVIRONMENT, NO_EXEC,     \
-		    "large allocations; not executable" },        \
-	    { role, CALL(munmap), SANDBOX_ENVIRONMENT, ANY,       \
-		    "large allocations are freed" },              \
-	    { role, CALL(mremap), SANDBOX_ENVIRONMENT, ANY,       \
-		    "large allocations grow" },                   \
-	{                                                         \
-		role, CALL(madvise), SANDBOX_ENVIRONMENT, ANY,    \
-		    "the allocator gives memory back"             \
+#define MEMORY(role)                                                     \
+	{ role, CALL(brk), SANDBOX_ENVIRONMENT, ANY, "the heap grows" }, \
+	    { role, CALL(mmap), SANDBOX_ENVIRONMENT, NO_EXEC,            \
+		    "large allocations; not executable" },               \
+	    { role, CALL(munmap), SANDBOX_ENVIRONMENT, ANY,              \
+		    "large allocations are freed" },                     \
+	    { role, CALL(mremap), SANDBOX_ENVIRONMENT, ANY,              \
+		    "large allocations grow" },                          \
+	{                                                                \
+		role, CALL(madvise), SANDBOX_ENVIRONMENT, ANY,           \
+		    "the allocator gives memory back"                    \
 	}
 
 /* What modules of PAM call, or the C library for them. */
@@ -175,8 +175,8 @@ const struct sandbox_row sandbox_table[] = {
 	{ ROLE_KEYS, CALL(epoll_ctl), SANDBOX_USED, ANY,
 	    "channels come and go" },
 	{ ROLE_KEYS, CALL(close), SANDBOX_USED, ANY, "a channel is done with" },
-	{ ROLE_KEYS, CALL(getrandom), SANDBOX_USED, ANY,
-	    "seeds of OpenSSL's generator" },
+	{ ROLE_KEYS, CALL(getrandom), SANDBOX_ENVIRONMENT, ANY,
+	    "OpenSSL's generator is seeded again, after an hour or much use" },
 	{ ROLE_KEYS, CALL(getpid), SANDBOX_USED, ANY,
 	    "OpenSSL's generator looks whether it was forked" },
 	{ ROLE_KEYS, CALL(clock_gettime), SANDBOX_ENVIRONMENT, ANY,
@@ -188,8 +188,8 @@ const struct sandbox_row sandbox_table[] = {
 
 	/* The maker of parameters. */
 	{ ROLE_PARAMGEN, CALL(recvmsg), SANDBOX_USED, ANY, "the order" },
-	{ ROLE_PARAMGEN, CALL(ppoll), SANDBOX_USED, ANY,
-	    "is the other side of a channel gone?" },
+	{ ROLE_PARAMGEN, CALL(ppoll), SANDBOX_ENVIRONMENT, ANY,
+	    "the master ended before it gave an order" },
 	{ ROLE_PARAMGEN, CALL(write), SANDBOX_USED, ANY, "the result" },
 	{ ROLE_PARAMGEN, CALL(getrandom), SANDBOX_USED, ANY,
 	    "seeds of OpenSSL's generator" },

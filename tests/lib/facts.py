@@ -41,12 +41,12 @@ def rewritten(text):
     return text
 
 
-def allows(rows, number, arguments):
-    """The rows that allow a call with these arguments (those of a filter:
-    64 bits each)."""
+def allowing(rows, call, arguments):
+    """The rows that allow a call with these arguments."""
     def holds(check):
         index, operation, a, b = check
-        value = arguments[index] if index < len(arguments) else 0
-        return value == a if operation == "==" else value & a == b
-    return [row for row in rows if row["number"] == number and
+        value = arguments[index]
+        return {"==": value == a, "<=": value <= a,
+                "&": value & a == b}[operation]
+    return [row for row in rows if row["call"] == call and
             all(holds(check) for check in row["checks"])]

@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 
 #include <netinet/in.h>
@@ -16,12 +17,18 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+
+#include "privsep/channel.h"
 #include "privsep/sandbox_table.h"
 #include "tests/unit/unit.h"
 
@@ -76,14 +83,38 @@ test_reasons(void **state)
 	}
 }
 
+#define NO_SANDBOX 99 /* a child's exit status */
+#define REFUSED	   98
+
+/* The role whose rows a role's filter has besides, or itself. */
+static enum role_id
+with_role(enum role_id role)
+{
+	return roles[role].forks != ROLE_MASTER ? roles[role].forks : role;
+}
+
+/* In a child: what is not allowed ends it from now on, or fails. */
+static void
+enter(const struct sandbox_program *program)
+{
+	struct sock_fprog prog;
+
+	prog.len = program->count;
+	prog.filter = (struct sock_filter *)(uintptr_t)program->code;
+	if (prctl(PR_SET_DUMPABLE, 0) == -1 ||
+	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) == -1)
+		_exit(NO_SANDBOX);
+}
+
 /* Loads a role's filter in a child, makes a call there, and says how the
- * child ended: a signal, or 0 where it came through. */
+ * child ended: a signal, or 0 where it came through.  Where the role's calls
+ * are refused, that counts as the signal. */
 static int
 try_call(enum role_id role, enum role_id with, long number, long a0, long a1,
     long a2)
 {
 	static struct sandbox_program program;
-	struct sock_fprog prog;
 	pid_t pid;
 	int status;
 
@@ -91,19 +122,17 @@ try_call(enum role_id role, enum role_id with, long number, long a0, long a1,
 	pid = fork();
 	assert_int_not_equal(pid, -1);
 	if (pid == 0) {
-		prog.len = program.count;
-		prog.filter = program.code;
-		prctl(PR_SET_DUMPABLE, 0);
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1 ||
-		    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ==
-			-1)
-			_exit(99);
-		syscall(number, a0, a1, a2, 0, 0, 0);
+		enter(&program);
+		if (syscall(number, a0, a1, a2, 0, 0, 0) == -1 &&
+		    errno == EPERM && roles[role].refuses)
+			_exit(REFUSED);
 		_exit(0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (WIFSIGNALED(status))
 		return WTERMSIG(status);
+	if (WEXITSTATUS(status) == REFUSED)
+		return SIGSYS;
 	assert_int_equal(WEXITSTATUS(status), 0);
 	return 0;
 }
@@ -333,12 +362,215 @@ test_product_has_no_sanitizer_rows(void **state)
 	print_message("this is a build with sanitizers\n");
 	skip();
 #else
-	/* openat stands in the sanitizers' rows alone. */
-	assert_true(rows(ROLE_WORKER, SANDBOX_SANITIZER) > 0);
+	const struct sandbox_row *r;
+	enum role_id role, with;
+	unsigned tried;
+
+	for (role = ROLE_MASTER + 1; role < ROLE_COUNT; role++) {
+		with = with_role(role);
+		tried = 0;
+		for (r = sandbox_table; r->reason != NULL; r++) {
+			if (r->use != SANDBOX_SANITIZER ||
+			    (r->role != role && r->role != with) ||
+			    is_allowed(role, with, r->number))
+				continue;
+			if (try_call(role, with, r->number, -1, -1, -1) !=
+			    SIGSYS)
+				fail_msg("%s may call %s", roles[role].name,
+				    r->name);
+			tried++;
+		}
+		assert_true(tried > 0);
+	}
+#endif
+}
+
+#ifndef FLEXMUSIC_SANITIZER
+static volatile sig_atomic_t handled;
+
+static void
+handle(int number)
+{
+	handled = 1;
+}
+
+/* The timer was set before the filter: no role may ask for a signal. */
+static bool
+bring_signal(void)
+{
+	while (!handled)
+		continue;
+	return true;
+}
+
+/* No wait was interrupted, and the kernel says so. */
+static bool
+bring_restart(void)
+{
+	return syscall(SYS_restart_syscall) == -1 && errno == EINTR;
+}
+
+/* As the C library does where the vDSO can't tell. */
+static bool
+bring_clock(void)
+{
+	struct timespec ts;
+
+	return syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &ts) == 0;
+}
+
+static bool
+bring_heap(void)
+{
+	const char *before = sbrk(0);
+	int i;
+
+	for (i = 0; i < 1000; i++)
+		if (malloc(1000) == NULL)
+			return false;
+	return (const char *)sbrk(0) > before;
+}
+
+static bool
+bring_mapping(void)
+{
+	const size_t large = 1 << 24;
+	char *p = malloc(large), *q;
+
+	if (p == NULL)
+		return false;
+	p[large - 1] = 1;
+	q = realloc(p, 2 * large);
+	if (q == NULL)
+		return false;
+	free(q);
+	p = mmap(NULL, large, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED || madvise(p, large, MADV_DONTNEED) == -1)
+		return false;
+	q = mremap(p, large, 2 * large, MREMAP_MAYMOVE);
+	return q != MAP_FAILED && munmap(q, 2 * large) == 0;
+}
+
+/* What OpenSSL does by itself after an hour, or after so many numbers. */
+static bool
+bring_seed(void)
+{
+	uint8_t byte;
+
+	return EVP_RAND_reseed(RAND_get0_primary(NULL), 0, NULL, 0, NULL, 0) ==
+	    1 &&
+	    EVP_RAND_reseed(RAND_get0_private(NULL), 0, NULL, 0, NULL, 0) ==
+	    1 &&
+	    RAND_priv_bytes(&byte, 1) == 1;
+}
+
+static int ended_channel; /* its other end is closed */
+
+static bool
+bring_end(void)
+{
+	static union message_any m;
+	static const struct channel_rule rules[1];
+	struct channel c;
+
+	channel_init(&c, ended_channel, rules, 0, NULL);
+	return channel_receive(&c, &m) == CHANNEL_CLOSED;
+}
+
+/* How the environment brings a call about. */
+static const struct {
+	int number;
+	bool (*bring)(void);
+} occasion[] = {
+	{ SCMP_SYS(rt_sigreturn), bring_signal },
+	{ SCMP_SYS(restart_syscall), bring_restart },
+	{ SCMP_SYS(clock_gettime), bring_clock },
+	{ SCMP_SYS(brk), bring_heap },
+	{ SCMP_SYS(mmap), bring_mapping },
+	{ SCMP_SYS(munmap), bring_mapping },
+	{ SCMP_SYS(mremap), bring_mapping },
+	{ SCMP_SYS(madvise), bring_mapping },
+	{ SCMP_SYS(getrandom), bring_seed },
+	{ SCMP_SYS(ppoll), bring_end },
+};
+
+/* In a child: has it happen under the role's filter. */
+static _Noreturn void
+live_through(const struct sandbox_program *program, bool (*bring)(void))
+{
+	const struct itimerval soon = { { 0, 0 }, { 0, 20000 } };
+	uint8_t byte;
+	int fd[2];
+
+	if (RAND_priv_bytes(&byte, 1) != 1 || !channel_pair(fd, true, 0))
+		_exit(NO_SANDBOX);
+	close(fd[0]);
+	ended_channel = fd[1];
+	if (bring == bring_signal &&
+	    (signal(SIGALRM, handle) == SIG_ERR ||
+		setitimer(ITIMER_REAL, &soon, NULL) == -1))
+		_exit(NO_SANDBOX);
+	enter(program);
+	_exit(bring() ? 0 : 1);
+}
+
+static void
+try_occasion(enum role_id role, const char *name, bool (*bring)(void))
+{
+	static struct sandbox_program program;
+	pid_t pid;
+	int status;
+
 	assert_int_equal(
-	    try_call(ROLE_WORKER, ROLE_WORKER, SYS_openat, -1, 0, 0), SIGSYS);
-	assert_int_equal(
-	    try_call(ROLE_KEYS, ROLE_KEYS, SYS_openat, -1, 0, 0), SIGSYS);
+	    sandbox_compile(role, with_role(role), false, &program), 0);
+	pid = fork();
+	assert_int_not_equal(pid, -1);
+	if (pid == 0)
+		live_through(&program, bring);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (status != 0)
+		fail_msg("%s in %s: status %#x", name, roles[role].name,
+		    (unsigned)status);
+}
+
+static void
+try_row(const struct sandbox_row *r)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(occasion) / sizeof(occasion[0]); i++)
+		if (occasion[i].number == r->number) {
+			try_occasion(r->role, r->name, occasion[i].bring);
+			return;
+		}
+	fail_msg("nothing brings about %s", r->name);
+}
+#endif
+
+/* What the environment may bring about does no harm when it does; what PAM's
+ * modules call is theirs. */
+static void
+test_environment(void **state)
+{
+#ifdef FLEXMUSIC_SANITIZER
+	print_message("sanitizers bring an allocator and calls of their own\n");
+	skip();
+#else
+	static const char modules[] = "modules of PAM: ";
+	const struct sandbox_row *r;
+	unsigned tried = 0;
+
+	for (r = sandbox_table; r->reason != NULL; r++)
+		if (r->use == SANDBOX_ENVIRONMENT &&
+		    strncmp(r->reason, modules, strlen(modules)) != 0) {
+			try_row(r);
+			tried++;
+		}
+	assert_true(tried > 0);
+	/* Too rare to be seen in a server, and the end of one that can't. */
+	try_occasion(ROLE_KEYS, "a new seed", bring_seed);
+	try_occasion(ROLE_PARAMGEN, "a new seed", bring_seed);
 #endif
 }
 
@@ -353,6 +585,7 @@ main(void)
 		cmocka_unit_test(test_pam),
 		cmocka_unit_test(test_other_architecture),
 		cmocka_unit_test(test_product_has_no_sanitizer_rows),
+		cmocka_unit_test(test_environment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
