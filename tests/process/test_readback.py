@@ -30,6 +30,7 @@ LIMITS = {"nproc": "Max processes", "nofile": "Max open files",
 USERS = {"root": 0, "worker_user": harness.WORKER_USER,
          "keys_user": harness.KEYS_USER, "auth_user": harness.AUTH_USER}
 CONNECTIONS = 40
+GROUPS = [harness.OTHER_USER, harness.OTHER_USER + 1]
 
 SEQPACKET, DATAGRAM = 5, 2
 LISTENS = "0A"
@@ -102,6 +103,14 @@ class ReadBack(unittest.TestCase):
         super().setUpClass()
         cls.facts = facts.load()
 
+    @classmethod
+    def have_groups(cls):
+        """What servers are started with from now on; helpers may not keep
+        it."""
+        if harness.ROOT:
+            cls.addClassCleanup(os.setgroups, os.getgroups())
+            os.setgroups(GROUPS)
+
     def role(self, name):
         """What the source says of it."""
         return self.facts["roles"][name]
@@ -147,9 +156,12 @@ class ReadBack(unittest.TestCase):
         else:
             user = harness.OTHER_USER if harness.ROOT else os.getuid()
         self.assertEqual(p.status["Uid"].split(), 4 * [str(user)], p)
+        groups = [int(group) for group in p.status["Groups"].split()]
         if helper and self.as_root:
             self.assertEqual(p.status["Gid"].split(), 4 * [str(user)], p)
-            self.assertEqual(p.status["Groups"].split(), [], p)
+            self.assertEqual(groups, [], p)
+        elif self.as_root:
+            self.assertEqual(groups, GROUPS, p)
 
     def compare_capabilities(self, p, role, helper):
         """The five sets."""
@@ -249,6 +261,7 @@ class Serving(ReadBack, harness.ServerCase):
         if cls.SERVER.get("user") is not None:
             os.chown(test_auth.Users.directory, *2 * (cls.SERVER["user"],))
             os.chown(test_auth.Users.path, *2 * (cls.SERVER["user"],))
+        cls.have_groups()
         super().setUpClass()
         cls.clients = {
             stage: cls.server.client().until(
@@ -310,6 +323,7 @@ class Maker(ReadBack, harness.OwnServerCase):
     """paramgen, while it searches."""
 
     def test_paramgen(self):
+        self.have_groups()
         server = harness.Server(seeds={}, key_size=4096,
                                 max_connections=CONNECTIONS,
                                 allow_weak_key_size=None)
@@ -332,6 +346,7 @@ class Pam(ReadBack, test_pam.Case):
     pam = True
 
     def test_pam(self):
+        self.have_groups()
         server = self.start(max_connections=CONNECTIONS)
         client = server.client()
         self.addCleanup(client.close)

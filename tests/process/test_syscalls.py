@@ -29,6 +29,7 @@ import test_pam  # noqa: E402
 
 CALL = re.compile(r"(\w+)\(([^<]*?)(?:\) += |<unfinished|<\.\.\.)")
 RESULT = re.compile(r"\) += (0x[0-9a-f]+|\d+)$")
+VARIABLES = re.compile(r"/\* (\d+) vars? \*/")
 STRACE = ["strace", "-DD", "-q", "-f", "-ff", "-e", "raw=!execve,execveat"]
 # What Debian's modules call that fails, to no harm: libcap-ng looks for the
 # last capability (PR_CAPBSET_READ), libselinux for its file system, and
@@ -55,6 +56,7 @@ class Trace:
 
     def __init__(self, path):
         self.role = None  # as it was executed
+        self.variables = 0  # of its environment
         self.children = []
         self.calls = []  # (filters so far, name, arguments)
         self.filters = 0  # those that it loaded itself
@@ -72,6 +74,7 @@ class Trace:
             words = re.search(r'\["flexmusicd", "(\w+)"', line)
             if words and not self.filters:
                 self.role = words.group(1)
+                self.variables = int(VARIABLES.search(line).group(1))
             text = ""  # words, and no row has them
         try:
             arguments = [int(word, 0) for word in text.split(", ")
@@ -175,6 +178,8 @@ class Case(unittest.TestCase):
         outside = set()
         for name, traces in seen.items():
             for trace in traces:
+                # /proc can't tell: a title takes the environment's place.
+                self.assertEqual(trace.variables, 0, name)
                 for filters, call, arguments in trace.calls:
                     role = self.role_then(name.split()[-1], trace, filters)
                     if role is None:
