@@ -34,6 +34,11 @@
 
 #define WORKER_CALLS_MAX 16
 #define UPROBE_CALLS	 335 /* uretprobe, and uprobe after it */
+#ifdef FLEXMUSIC_SANITIZER
+#define NUMBER_STEP 13 /* such a process is slow to fork */
+#else
+#define NUMBER_STEP 1
+#endif
 
 static unsigned
 rows(enum role_id role, enum sandbox_use use)
@@ -153,33 +158,31 @@ is_allowed(enum role_id role, enum role_id with, int number)
 	return false;
 }
 
-/* Every number outside the list ends the process; so does the x32 bit. */
+/* Every number outside the list ends the process, or fails where the role's
+ * calls do; the x32 bit ends each. */
 static void
 test_all_numbers(void **state)
 {
-	static const enum role_id role[] = { ROLE_WORKER, ROLE_KEYS,
-		ROLE_PARAMGEN, ROLE_AUTH, ROLE_ZYGOTE };
-	size_t i;
 	int number;
-	enum role_id with;
+	enum role_id role, with;
 
-	for (i = 0; i < sizeof(role) / sizeof(role[0]); i++) {
-		with = role[i] == ROLE_ZYGOTE ? ROLE_WORKER : role[i];
-		for (number = 0; number < 512; number++) {
+	for (role = ROLE_MASTER + 1; role < ROLE_COUNT; role++) {
+		with = with_role(role);
+		for (number = 0; number < 512; number += NUMBER_STEP) {
 			/* The kernel's own probes: from 6.11 and 6.18 on it
 			 * lets these two past every filter, and ends or
 			 * refuses a caller that is no probe. */
 			if (number == UPROBE_CALLS ||
 			    number == UPROBE_CALLS + 1)
 				continue;
-			if (is_allowed(role[i], with, number))
-				continue;
-			if (try_call(role[i], with, number, -1, -1, -1) !=
-			    SIGSYS)
+			if (is_allowed(role, with, number) ||
+			    (roles[role].refuses && number == SYS_clone3))
+				continue; /* that one fails with ENOSYS */
+			if (try_call(role, with, number, -1, -1, -1) != SIGSYS)
 				fail_msg("%d is let through", number);
 		}
 		assert_int_equal(
-		    try_call(role[i], with, 0x40000000 | SYS_write, -1, 0, 0),
+		    try_call(role, with, 0x40000000 | SYS_write, -1, 0, 0),
 		    SIGSYS);
 	}
 }
@@ -209,6 +212,7 @@ test_arguments(void **state)
 	    try_call(ROLE_WORKER, ROLE_WORKER, SYS_write, -1, 0, 0), 0);
 }
 
+#ifndef FLEXMUSIC_SANITIZER
 /* Makes calls under an attempt's filter, in a child: the first whose error is
  * not the one that is due, from 1, or 0. */
 static int
@@ -295,6 +299,7 @@ try_attempt(void)
 	}
 	return 0;
 }
+#endif
 
 /* pam's modules are other people's code: what they may not do fails. */
 static void
