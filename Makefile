@@ -73,8 +73,11 @@ DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libseccomp \
 CLIENT_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto)
 CTL_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libconfuse) \
 	-lcrypt
+# The sanitizers' crypt(3) calls the one that it finds at the start: pam_unix
+# would bring it too late.
 PAM_LIBS = $(shell $(PKG_CONFIG) --libs libbsd-overlay libcrypto libevent_core) \
-	-lpam
+	-lpam $(if $(SANITIZE),-Wl$(comma)--no-as-needed -lcrypt)
+comma	:= ,
 ifeq ($(STATIC)$(SANITIZE),yes)
 WORKER_LINK = -static-pie
 WORKER_LIBS = $(shell $(PKG_CONFIG) --static --libs libbsd-overlay libcrypto)
