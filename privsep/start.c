@@ -166,5 +166,6 @@ helper_run(enum role_id role, char *title, size_t title_len)
 		return start_self_test(&h);
 	if (!channel_send(h.channel, MESSAGE_STARTED, &started))
 		_exit(1);
-	return role_helper_entry[role](&h);
+	/* Not by exit(3): what libraries do there, no filter allows. */
+	_exit(role_helper_entry[role](&h));
 }
