@@ -64,14 +64,15 @@ channel_take_fds(struct msghdr *mh, int *fds, size_t max, size_t *count)
 }
 
 /* The end of the file reads as a message of length 0 does; what tells them
- * apart is that the other side is gone. */
+ * apart is that the other side is gone.  Where that can't be seen, nobody is
+ * accused. */
 static bool
 channel_hung_up(int fd)
 {
 	const struct timespec at_once = { 0, 0 };
 	struct pollfd p = { fd, POLLIN, 0 };
 
-	return ppoll(&p, 1, &at_once, NULL) == 1 && (p.revents & POLLHUP) != 0;
+	return ppoll(&p, 1, &at_once, NULL) == -1 || (p.revents & POLLHUP) != 0;
 }
 
 /* Everything that can be wrong with a message, in one place. */
