@@ -60,8 +60,9 @@ auth_serve_users(void *arg, const union message_any *m, int *fds)
 		explicit_bzero(&table, sizeof(table));
 	}
 	r.users = (uint32_t)a->table.count;
-	(void)channel_send(authenticator->master.fd, MESSAGE_USERS_READ, &r);
-	return true;
+	/* A master that does not hear of it would wait for ever: better a new
+	 * process. */
+	return channel_send(authenticator->master.fd, MESSAGE_USERS_READ, &r);
 }
 
 static const struct channel_rule auth_rules[] = {

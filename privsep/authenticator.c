@@ -71,8 +71,9 @@ authenticator_schedule(struct authenticator *a)
 	static const struct timeval at_once = { 0, 0 };
 
 	if (a->busy < a->kind->slots && !turns_is_empty(&a->turns) &&
-	    !event_pending(&a->check_event, EV_TIMEOUT, NULL))
-		(void)event_add(&a->check_event, &at_once);
+	    !event_pending(&a->check_event, EV_TIMEOUT, NULL) &&
+	    event_add(&a->check_event, &at_once) == -1)
+		event_active(&a->check_event, EV_TIMEOUT, 0);
 }
 
 /* Answers the worker.  After AUTH_REFUSED alone another attempt may come. */
