@@ -12,14 +12,14 @@
 #include "privsep/channel.h"
 #include "worker/worker.h"
 
-static void
+static bool
 worker_tell_established(struct worker *w)
 {
 	struct message_established *m = &w->message.established;
 
 	memset(m, 0, sizeof(*m));
 	m->client = w->peer;
-	(void)channel_send(w->master, MESSAGE_ESTABLISHED, m);
+	return channel_send(w->master, MESSAGE_ESTABLISHED, m);
 }
 
 static void
@@ -54,7 +54,9 @@ worker_run(struct worker *w)
 
 	error = handshake_serve(w);
 	if (error == FMLTP_OK) {
-		worker_tell_established(w);
+		/* Of a session the master knows, or there is none. */
+		if (!worker_tell_established(w))
+			worker_leave(w);
 		if (w->spawn->lockdown)
 			error = auth_begin(w);
 	}
