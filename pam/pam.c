@@ -147,9 +147,9 @@ pam_fork(struct attempt *t, struct pam_child *c)
 	close(fd[1]);
 	/* Not reaped yet, so the number is still this child's. */
 	c->pidfd = pid == -1 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
-	if (c->pidfd == -1) {
-		/* Without a descriptor for it, it can't be signalled; it ends
-		 * by itself, or with this process. */
+	if (pid != -1 && c->pidfd == -1)
+		_exit(1); /* it can't be watched: it ends with this process */
+	if (pid == -1) {
 		close(fd[0]);
 		return false;
 	}
