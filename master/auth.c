@@ -123,7 +123,7 @@ auth_retry_later(struct master *m, int ms)
 		return;
 	if (m->users_event.ev_base == NULL)
 		evtimer_assign(&m->users_event, m->base, auth_retry, m);
-	evtimer_add(&m->users_event, &tv);
+	master_set_timer(&m->users_event, &tv);
 }
 
 static void

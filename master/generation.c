@@ -148,28 +148,30 @@ generation_install(
 static void
 generation_due(evutil_socket_t fd, short what, void *arg)
 {
-	generation_rotate(arg, "time");
+	struct master *m = arg;
+
+	generation_rotate(m, m->generation == NULL ? "start" : "time");
 }
 
 void
 generation_schedule(struct master *m)
 {
 	const uint64_t period = m->config->rotate_parameters * 1000ULL;
-	struct timeval tv = { ROTATION_AGAIN_S, 0 };
+	struct timeval tv = { ROTATION_RETRY_MS / 1000, 0 };
 	uint64_t age, ms;
 
 	if (m->rotate_event.ev_base != NULL)
 		evtimer_del(&m->rotate_event);
-	if (period == 0 || m->generation == NULL || m->stopping)
+	if (m->stopping || (period == 0 && m->generation != NULL))
 		return;
-	age = master_now() - m->generation->since_ms;
-	if (age < period) {
-		ms = period - age;
+	if (m->generation != NULL) {
+		age = master_now() - m->generation->since_ms;
+		ms = age < period ? period - age : ROTATION_AGAIN_S * 1000;
 		tv.tv_sec = (time_t)(ms / 1000);
 		tv.tv_usec = (suseconds_t)(ms % 1000) * 1000;
 	}
 	evtimer_assign(&m->rotate_event, m->base, generation_due, m);
-	evtimer_add(&m->rotate_event, &tv);
+	master_set_timer(&m->rotate_event, &tv);
 }
 
 static void
@@ -193,7 +195,7 @@ generation_over(struct rotation *r)
 		/* Nothing to serve with: the server does not listen yet. */
 		r->waiting = true;
 		evtimer_assign(&r->retry_event, m->base, generation_retry, r);
-		evtimer_add(&r->retry_event, &tv);
+		master_set_timer(&r->retry_event, &tv);
 		return;
 	}
 	free(r);

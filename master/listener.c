@@ -105,7 +105,7 @@ listener_rest(struct master *m, int ms)
 
 	m->resting = true;
 	evtimer_assign(&m->rest_event, m->base, listener_rested, m);
-	evtimer_add(&m->rest_event, &tv);
+	master_set_timer(&m->rest_event, &tv);
 	listener_update(m);
 }
 
@@ -315,6 +315,14 @@ listener_prepare(
 	return true;
 }
 
+/* Has it accept; where that can't be, all rest, and it is tried again. */
+static void
+listener_watch(struct listener *l)
+{
+	if (event_add(&l->event, NULL) == -1)
+		listener_rest(l->m, LISTENER_REST_MS);
+}
+
 static bool
 listener_is_wanted(const struct master *m, const struct listener *l)
 {
@@ -350,7 +358,7 @@ listener_commit(struct master *m)
 			log_event(m->log, LOG_NOTICE, "listen", "address=%s",
 			    l->host.text);
 		if (m->listening)
-			event_add(&l->event, NULL);
+			listener_watch(l);
 	}
 }
 
@@ -380,7 +388,7 @@ listener_update(struct master *m)
 	m->listening = listen_now;
 	TAILQ_FOREACH(l, &m->listeners, entry)
 	{
-		if (!listen_now) {
+		if (!m->listening) {
 			event_del(&l->event);
 			continue;
 		}
@@ -391,6 +399,6 @@ listener_update(struct master *m)
 			log_event(m->log, LOG_NOTICE, "listen", "address=%s",
 			    l->host.text);
 		}
-		event_add(&l->event, NULL);
+		listener_watch(l);
 	}
 }

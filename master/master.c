@@ -50,6 +50,13 @@ master_now(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+void
+master_set_timer(struct event *event, const struct timeval *tv)
+{
+	if (evtimer_add(event, tv) == -1)
+		event_active(event, EV_TIMEOUT, 0);
+}
+
 static void
 master_remove_pid(struct master *m)
 {
@@ -129,15 +136,18 @@ static const struct process_kind master_old_zygote_kind = {
 	.down = master_old_zygote_down,
 };
 
-static void
+static bool
 master_start_zygote(struct master *m)
 {
-	m->zygote = calloc(1, sizeof(*m->zygote));
-	if (m->zygote == NULL)
-		master_fatal(m, "no memory");
-	m->zygote->m = m;
-	m->zygote->kind = &master_zygote_kind;
-	process_start(m->zygote);
+	struct process *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return false;
+	p->m = m;
+	p->kind = &master_zygote_kind;
+	m->zygote = p;
+	process_start(p);
+	return true;
 }
 
 void
@@ -148,9 +158,13 @@ master_replace_zygote(struct master *m)
 	/* One that is not up yet is fresh enough. */
 	if (m->stopping || old == NULL || old->state != PROCESS_UP)
 		return;
+	/* Without memory for two, the one is killed and comes again. */
+	if (!master_start_zygote(m)) {
+		process_kill(old);
+		return;
+	}
 	m->zygotes_ending++;
 	old->kind = &master_old_zygote_kind;
-	master_start_zygote(m);
 	if (old->spawning == 0)
 		process_end(old);
 	listener_update(m);
@@ -277,7 +291,7 @@ master_count_attack(struct master *m)
 	if (m->delaying)
 		evtimer_del(&m->delay_event);
 	evtimer_assign(&m->delay_event, m->base, master_delay_over, m);
-	evtimer_add(&m->delay_event, &tv);
+	master_set_timer(&m->delay_event, &tv);
 	m->delaying = true;
 	listener_update(m);
 }
@@ -347,7 +361,7 @@ master_stop_sessions(evutil_socket_t fd, short what, void *arg)
 	m->stopped = true;
 	evtimer_del(&m->stop_event);
 	evtimer_assign(&m->stop_event, m->base, master_stop_now, m);
-	evtimer_add(&m->stop_event, &tv);
+	master_set_timer(&m->stop_event, &tv);
 	TAILQ_FOREACH_SAFE(s, &m->sessions, entry, next)
 	session_end(s, "shutdown");
 	master_end_helpers(m);
@@ -386,7 +400,7 @@ master_stop(struct master *m)
 	/* The next server may have it. */
 	control_stop(m);
 	evtimer_assign(&m->stop_event, m->base, master_stop_sessions, m);
-	evtimer_add(&m->stop_event, &tv);
+	master_set_timer(&m->stop_event, &tv);
 	master_stop_progress(m);
 }
 
@@ -686,7 +700,8 @@ master_start(struct master *m)
 	master_log_start(m);
 	master_start_keys(m);
 	auth_update(m);
-	master_start_zygote(m);
+	if (!master_start_zygote(m))
+		master_fatal(m, "no memory");
 	generation_rotate(m, "start");
 }
 

@@ -123,6 +123,10 @@ bool process_reap(int pidfd, int *signal_number, int *status);
 bool process_signal_is_attack(int signal_number);
 /* Sends a signal to a process by its pidfd. */
 void process_signal(int pidfd, int signal_number);
+/* Waits for the end of one that was killed. */
+void process_wait(int pidfd);
+/* Children may end that nobody has a pidfd of: looks for them for a while. */
+void process_expect_strays(struct master *m);
 
 /* search.c: a search for a set, in processes side by side. */
 
@@ -398,6 +402,9 @@ struct master {
 
 	struct process *zygote;
 	unsigned zygotes_ending;
+	struct event stray_event; /* workers that nobody waits for */
+	pid_t stray; /* such a one, perhaps */
+	unsigned stray_looks; /* still to come */
 	struct process *keys; /* keys_count of them */
 	unsigned keys_count;
 	unsigned keys_next; /* the next session's */
@@ -448,6 +455,9 @@ uint64_t master_now(void);
 /* Opens what helpers are started with, before the first of them; with a
  * server, flexmusicd-worker too.  Fatal where something is wrong. */
 void master_open(struct master *m, bool server);
+/* Has the event come after that time, or, where no timer can be set, at once:
+ * whatever waits for it, too early does less harm than never. */
+void master_set_timer(struct event *event, const struct timeval *tv);
 /* Something that may change whether connections are taken has changed. */
 void master_update(struct master *m);
 /* A worker's death or behaviour was an attack: a fresh zygote, and accepts

@@ -29,6 +29,7 @@
 #define PROCESS_SELF_TEST_MS 10000
 #define PROCESS_FULL_MS	     10000 /* so long, it does not do its work */
 #define PROCESS_NICENESS     10
+#define PROCESS_STRAY_LOOKS  10 /* a second apart */
 
 void
 process_signal(int pidfd, int signal_number)
@@ -66,6 +67,58 @@ process_reap(int pidfd, int *signal_number, int *status)
 	*signal_number = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	*status = info.si_code == CLD_EXITED ? info.si_status : 0;
 	return true;
+}
+
+void
+process_wait(int pidfd)
+{
+	siginfo_t info;
+
+	(void)waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+}
+
+/*
+ * Of a worker whose pidfd the zygote could not hand over the master has no
+ * descriptor.  It ends, since its channel does, and is waited for: a child
+ * that is dead at two looks in a row has nobody else who would.
+ */
+static void
+process_look_for_strays(evutil_socket_t fd, short what, void *arg)
+{
+	static const struct timeval second = { 1, 0 };
+	struct master *m = arg;
+	siginfo_t info;
+	pid_t seen = m->stray;
+
+	m->stray = 0;
+	for (;;) {
+		info.si_pid = 0;
+		if (waitid(P_ALL, 0, &info,
+			WEXITED | WNOHANG | WNOWAIT | __WALL) == -1 ||
+		    info.si_pid == 0)
+			break;
+		m->stray = info.si_pid;
+		if (info.si_pid != seen)
+			break;
+		(void)waitid(
+		    P_PID, (id_t)seen, &info, WEXITED | WNOHANG | __WALL);
+		m->stray = 0;
+	}
+	if (m->stray_looks-- > 0)
+		master_set_timer(&m->stray_event, &second);
+}
+
+void
+process_expect_strays(struct master *m)
+{
+	static const struct timeval second = { 1, 0 };
+
+	if (m->stray_event.ev_base == NULL)
+		evtimer_assign(
+		    &m->stray_event, m->base, process_look_for_strays, m);
+	m->stray_looks = PROCESS_STRAY_LOOKS;
+	if (!evtimer_pending(&m->stray_event, NULL))
+		master_set_timer(&m->stray_event, &second);
 }
 
 /*
@@ -310,10 +363,8 @@ process_schedule(struct process *p)
 	p->failures++;
 	tv.tv_sec = (time_t)(ms / 1000);
 	tv.tv_usec = (suseconds_t)(ms % 1000) * 1000;
-	if (evtimer_assign(&p->restart_event, p->m->base, process_restart, p) ==
-		-1 ||
-	    evtimer_add(&p->restart_event, &tv) == -1)
-		master_fatal(p->m, "no memory for a timer");
+	evtimer_assign(&p->restart_event, p->m->base, process_restart, p);
+	master_set_timer(&p->restart_event, &tv);
 }
 
 static void
@@ -360,17 +411,53 @@ process_died(evutil_socket_t fd, short what, void *arg)
 	master_stop_progress(m);
 }
 
+/* Has the master hear of it; false with errno. */
+static bool
+process_watch(struct process *p, int channel)
+{
+	socklen_t len = sizeof(p->room);
+
+	if (getsockopt(channel, SOL_SOCKET, SO_SNDBUF, &p->room, &len) == -1)
+		return false;
+	p->room /= 2;
+	errno = ENOMEM; /* libevent does not say */
+	return event_assign(&p->channel_event, p->m->base, channel,
+		   EV_READ | EV_PERSIST, process_ready, p) == 0 &&
+	    event_assign(&p->death_event, p->m->base, p->pidfd,
+		EV_READ | EV_PERSIST, process_died, p) == 0 &&
+	    event_add(&p->channel_event, NULL) == 0 &&
+	    event_add(&p->death_event, NULL) == 0;
+}
+
+/* A helper that can't be watched is gone again. */
+static bool
+process_spawn_watched(struct process *p, int *channel)
+{
+	int error;
+
+	if (!process_spawn(p->m, p->kind->role, &p->pid, &p->pidfd, channel))
+		return false;
+	if (process_watch(p, *channel))
+		return true;
+	error = errno;
+	event_del(&p->channel_event);
+	process_signal(p->pidfd, SIGKILL);
+	process_wait(p->pidfd);
+	close(p->pidfd);
+	close(*channel);
+	errno = error;
+	return false;
+}
+
 bool
 process_start(struct process *p)
 {
 	struct master *m = p->m;
 	int channel;
 
-	socklen_t len = sizeof(p->room);
-
 	p->ending = p->stuck = false;
 	p->up_ms = p->full_ms = 0;
-	if (!process_spawn(m, p->kind->role, &p->pid, &p->pidfd, &channel)) {
+	if (!process_spawn_watched(p, &channel)) {
 		log_event(m->log, LOG_ERR, "helper-failed",
 		    "role=%s error=\"%s\"", roles[p->kind->role].name,
 		    strerror(errno));
@@ -380,21 +467,11 @@ process_start(struct process *p)
 		return false;
 	}
 	p->state = PROCESS_STARTING;
-	if (getsockopt(channel, SOL_SOCKET, SO_SNDBUF, &p->room, &len) == -1)
-		master_fatal(m, "a channel's size: %s", strerror(errno));
-	p->room /= 2;
 	log_event(m->log, LOG_DEBUG, "helper-started",
 	    "role=%s instance=%u pid=%d", roles[p->kind->role].name,
 	    p->instance, (int)p->pid);
 	channel_init(&p->channel, channel, process_start_rules,
 	    sizeof(process_start_rules) / sizeof(process_start_rules[0]), p);
-	if (event_assign(&p->channel_event, m->base, channel,
-		EV_READ | EV_PERSIST, process_ready, p) == -1 ||
-	    event_assign(&p->death_event, m->base, p->pidfd,
-		EV_READ | EV_PERSIST, process_died, p) == -1 ||
-	    event_add(&p->channel_event, NULL) == -1 ||
-	    event_add(&p->death_event, NULL) == -1)
-		master_fatal(m, "no memory for an event");
 	if (!process_send_start(
 		m, channel, p->kind->role, p->instance, p->priority, false))
 		process_kill(p); /* its death is seen, and restarts it */
@@ -536,9 +613,7 @@ process_test_failed(void *arg, const union message_any *any, int *fds)
 static bool
 process_test_forked(void *arg, const union message_any *any, int *fds)
 {
-	siginfo_t info;
-
-	waitid(P_PIDFD, (id_t)fds[0], &info, WEXITED | __WALL);
+	process_wait(fds[0]);
 	close(fds[0]);
 	return true;
 }
@@ -569,7 +644,6 @@ process_self_test(struct master *m, enum role_id role)
 	struct process_test t = { m, role, false, false };
 	struct channel c;
 	pid_t pid;
-	siginfo_t info;
 	int pidfd, channel;
 
 	if (!process_spawn(m, role, &pid, &pidfd, &channel)) {
@@ -588,7 +662,7 @@ process_self_test(struct master *m, enum role_id role)
 		    "role=%s why=\"it ended or hung without a result\"",
 		    roles[role].name);
 	process_signal(pidfd, SIGKILL);
-	waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL);
+	process_wait(pidfd);
 	close(pidfd);
 	close(channel);
 	return t.done && t.right;

@@ -114,7 +114,10 @@ session_set_timer(struct session *s, uint64_t ms)
 		(suseconds_t)(ms % 1000) * 1000 };
 
 	/* One queue for each length: constant time for any number. */
-	evtimer_add(&s->timer, event_base_init_common_timeout(s->m->base, &tv));
+	const struct timeval *common =
+	    event_base_init_common_timeout(s->m->base, &tv);
+
+	master_set_timer(&s->timer, common != NULL ? common : &tv);
 }
 
 static void
@@ -639,6 +642,16 @@ session_spawn(struct session *s, int client)
 	return true;
 }
 
+/* It has no worker, and never will. */
+static void
+session_fail_spawn(struct session *s, const char *error)
+{
+	s->m->counters.spawn_failed++;
+	log_peer_event(s->m->log, LOG_ERR, "spawn-failed", session_peer(s),
+	    "session=%llu error=\"%s\"", (unsigned long long)s->id, error);
+	session_free(s);
+}
+
 void
 session_begin(
     struct master *m, int fd, const struct sockaddr *peer, socklen_t peer_len)
@@ -672,13 +685,8 @@ session_begin(
 		m->counters.peak = m->counters.now;
 	evtimer_assign(&s->timer, m->base, session_timeout, s);
 	session_set_timer(s, SESSION_SPAWN_MS);
-	if (!session_spawn(s, fd)) {
-		m->counters.spawn_failed++;
-		log_peer_event(m->log, LOG_ERR, "spawn-failed", session_peer(s),
-		    "session=%llu error=\"%s\"", (unsigned long long)s->id,
-		    strerror(errno));
-		session_free(s);
-	}
+	if (!session_spawn(s, fd))
+		session_fail_spawn(s, strerror(errno));
 	close(fd);
 }
 
@@ -692,6 +700,29 @@ session_spawned(struct process *zygote, uint64_t id)
 	if (s->zygote == zygote)
 		return s->id == id ? s : NULL;
 	return NULL;
+}
+
+/* Has the master hear of the worker's words and of its end. */
+static bool
+session_watch(struct session *s)
+{
+	struct event_base *base = s->m->base;
+
+	return event_assign(&s->death_event, base, s->pidfd,
+		   EV_READ | EV_PERSIST, session_died, s) == 0 &&
+	    event_assign(&s->channel_event, base, s->channel.fd,
+		EV_READ | EV_PERSIST, session_channel_ready, s) == 0 &&
+	    event_add(&s->death_event, NULL) == 0 &&
+	    event_add(&s->channel_event, NULL) == 0;
+}
+
+/* A worker that can't be watched ends now: it has not lived long. */
+static void
+session_abandon(struct session *s)
+{
+	process_signal(s->pidfd, SIGKILL);
+	process_wait(s->pidfd);
+	session_fail_spawn(s, strerror(ENOMEM));
 }
 
 static bool
@@ -711,14 +742,10 @@ session_serve_spawned(void *arg, const union message_any *any, int *fds)
 	s->state = SESSION_HANDSHAKE;
 	s->pidfd = fds[0];
 	s->pid = any->message_spawned.pid;
-	if (event_assign(&s->death_event, m->base, s->pidfd,
-		EV_READ | EV_PERSIST, session_died, s) == -1 ||
-	    event_add(&s->death_event, NULL) == -1)
-		master_fatal(m, "no memory for an event");
-	if (event_assign(&s->channel_event, m->base, s->channel.fd,
-		EV_READ | EV_PERSIST, session_channel_ready, s) == -1 ||
-	    event_add(&s->channel_event, NULL) == -1)
-		master_fatal(m, "no memory for an event");
+	if (!session_watch(s)) {
+		session_abandon(s);
+		return true;
+	}
 	if (s->ended_by_master != NULL) { /* before it was forked */
 		s->state = SESSION_ENDED;
 		session_set_timer(s, SESSION_LINGER_MS);
@@ -739,11 +766,9 @@ session_serve_spawn_failed(void *arg, const union message_any *any, int *fds)
 
 	if (s == NULL)
 		return false;
-	s->m->counters.spawn_failed++;
-	log_peer_event(s->m->log, LOG_ERR, "spawn-failed", session_peer(s),
-	    "session=%llu error=\"%s\"", (unsigned long long)s->id,
-	    strerror(any->message_spawn_failed.error));
-	session_free(s);
+	/* It may have been forked, and only its pidfd not be sent. */
+	process_expect_strays(s->m);
+	session_fail_spawn(s, strerror(any->message_spawn_failed.error));
 	return true;
 }
 
@@ -762,11 +787,8 @@ session_zygote_lost(struct process *zygote)
 	{
 		if (s->zygote != zygote)
 			continue;
-		zygote->m->counters.spawn_failed++;
-		log_peer_event(s->m->log, LOG_ERR, "spawn-failed",
-		    session_peer(s), "session=%llu error=\"the zygote died\"",
-		    (unsigned long long)s->id);
-		session_free(s);
+		process_expect_strays(s->m);
+		session_fail_spawn(s, "the zygote died");
 	}
 }
 

@@ -219,7 +219,7 @@ stock_check(struct stock *k)
 		return false;
 	k->m->paramgens++;
 	evtimer_assign(&k->check_event, k->m->base, stock_check_late, k);
-	evtimer_add(&k->check_event, &tv);
+	master_set_timer(&k->check_event, &tv);
 	return true;
 }
 
@@ -264,7 +264,7 @@ stock_wait(struct stock *k)
 	tv.tv_usec = 0;
 	k->waiting = true;
 	evtimer_assign(&k->retry_event, k->m->base, stock_retry, k);
-	evtimer_add(&k->retry_event, &tv);
+	master_set_timer(&k->retry_event, &tv);
 }
 
 /* Stores what is in memory.  False, logged, where the directory does not

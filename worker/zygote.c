@@ -134,34 +134,41 @@ zygote_make_title(struct zygote *z, const struct message_spawn *m)
 }
 
 static bool
+zygote_tell_failed(struct zygote *z, const union message_any *any, int error)
+{
+	struct message_spawn_failed failed;
+
+	memset(&failed, 0, sizeof(failed));
+	failed.error = error;
+	failed.session = any->message_spawn.session;
+	return channel_send(z->channel.fd, MESSAGE_SPAWN_FAILED, &failed);
+}
+
+static bool
 zygote_spawn(void *arg, const union message_any *any, int *fds)
 {
 	struct zygote *z = arg;
 	struct message_spawned reply;
-	struct message_spawn_failed failed;
 	pid_t pid;
-	int i;
+	int error, i;
 
 	memcpy(z->fds, fds, sizeof(z->fds));
 	zygote_make_title(z, &any->message_spawn);
 	pid = zygote_fork(z, zygote_child);
-	if (pid == -1) {
-		memset(&failed, 0, sizeof(failed));
-		failed.error = errno;
-		failed.session = any->message_spawn.session;
-		(void)channel_send(
-		    z->channel.fd, MESSAGE_SPAWN_FAILED, &failed);
-	} else {
+	error = pid == -1 ? errno : 0;
+	if (pid != -1) {
 		memset(&reply, 0, sizeof(reply));
 		reply.pid = pid;
 		reply.session = any->message_spawn.session;
-		(void)channel_send_fds(
-		    z->channel.fd, MESSAGE_SPAWNED, &reply, &z->pidfd);
+		if (!channel_send_fds(
+			z->channel.fd, MESSAGE_SPAWNED, &reply, &z->pidfd))
+			error = errno;
 		close(z->pidfd);
 	}
 	for (i = 0; i < MESSAGE_FDS_MAX; i++)
 		close(fds[i]);
-	return true;
+	/* A worker that the master does not know ends with its channel. */
+	return error == 0 || zygote_tell_failed(z, any, error);
 }
 
 static const struct channel_rule zygote_rules[] = {
