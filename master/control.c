@@ -106,7 +106,7 @@ control_set_timer(struct control_client *c, int seconds)
 {
 	const struct timeval tv = { seconds, 0 };
 
-	evtimer_add(&c->timer, &tv);
+	master_set_timer(&c->timer, &tv);
 }
 
 /* The rows of an answer. */
@@ -317,12 +317,14 @@ control_writable(evutil_socket_t fd, short what, void *arg)
 		control_set_timer(c, CONTROL_SILENCE_S);
 		if (type == MESSAGE_CONTROL_DONE) {
 			c->answering = false;
-			event_add(&c->read_event, NULL);
+			if (event_add(&c->read_event, NULL) == -1)
+				control_close(c);
 			return;
 		}
 		control_row_sent(c);
 	}
-	event_add(&c->write_event, NULL);
+	if (event_add(&c->write_event, NULL) == -1)
+		control_close(c);
 }
 
 /* Commands. */
@@ -333,7 +335,8 @@ control_answer(struct control_client *c)
 	c->waiting = false;
 	c->answering = true;
 	control_set_timer(c, CONTROL_SILENCE_S);
-	event_add(&c->write_event, NULL);
+	if (event_add(&c->write_event, NULL) == -1)
+		event_active(&c->write_event, EV_WRITE, 0);
 }
 
 static void __attribute__((format(printf, 2, 3)))
@@ -777,7 +780,10 @@ control_begin(struct master *m, int fd, const struct ucred *cred)
 	event_assign(&c->read_event, m->base, fd, EV_READ, control_readable, c);
 	event_assign(
 	    &c->write_event, m->base, fd, EV_WRITE, control_writable, c);
-	event_add(&c->read_event, NULL);
+	if (event_add(&c->read_event, NULL) == -1) {
+		free(c);
+		return false;
+	}
 	control_set_timer(c, CONTROL_SILENCE_S);
 	TAILQ_INSERT_TAIL(&control->clients, c, entry);
 	control->count++;
@@ -825,13 +831,25 @@ control_admit(struct master *m, int fd)
 	close(fd);
 }
 
+static void control_watch(struct master *m);
+
 static void
 control_rested(evutil_socket_t fd, short what, void *arg)
 {
 	struct master *m = arg;
 
 	if (m->control->fd != -1)
-		event_add(&m->control->event, NULL);
+		control_watch(m);
+}
+
+/* Takes connections; where that can't be, it is tried again. */
+static void
+control_watch(struct master *m)
+{
+	static const struct timeval rest = { CONTROL_REST_S, 0 };
+
+	if (event_add(&m->control->event, NULL) == -1)
+		master_set_timer(&m->control->rest_event, &rest);
 }
 
 static void
@@ -848,7 +866,7 @@ control_accept(evutil_socket_t fd, short what, void *arg)
 	    errno != ECONNABORTED) {
 		/* No descriptor, or no memory: it would be called at once. */
 		event_del(&m->control->event);
-		evtimer_add(&m->control->rest_event, &rest);
+		master_set_timer(&m->control->rest_event, &rest);
 	}
 }
 
@@ -958,7 +976,12 @@ control_bind(struct control *control, const struct sockaddr_un *sun, char *why,
 		    sun->sun_path, (unsigned long)group);
 		return false;
 	}
-	return listen(control->fd, CONTROL_BACKLOG) == 0;
+	if (listen(control->fd, CONTROL_BACKLOG) == 0)
+		return true;
+	snprintf(why, why_len, "control_socket %s: %s", sun->sun_path,
+	    strerror(errno));
+	(void)unlink(sun->sun_path);
+	return false;
 }
 
 static bool
@@ -1005,8 +1028,8 @@ control_start(struct master *m, char *why, size_t why_len)
 		    EV_READ | EV_PERSIST, control_accept, m);
 		evtimer_assign(
 		    &control->rest_event, m->base, control_rested, m);
-		event_add(&control->event, NULL);
 		m->control = control;
+		control_watch(m);
 		return true;
 	}
 	if (control->fd != -1)
