@@ -12,23 +12,37 @@ $(LIBHOUSE): $(call obj,$(HOUSE_SRC))
 include tests/unit/unit.mk
 -include tests/fuzz/fuzz.mk
 
-# The server with a fork that fails, a clock that runs, a death that is timed.
-FAULTS := $(B)/faults/flexmusicd $(B)/faults/flexmusicd-worker
+comma := ,
+# The server whose calls fail when a test wants it (tests/faults/fault.h), with
+# a clock that runs and a death that is timed.
+FAULTS := $(B)/faults/flexmusicd $(B)/faults/flexmusicd-worker \
+	$(B)/faults/flexmusicd-pam
+FAULT_SRC := tests/faults/fault.c tests/faults/calls.c tests/faults/steps.c
+FAULT_CALLS := $(shell sed -n '/define FAULT_CALLS/,/^$$/s/.*X(\(\w*\)).*/\1/p' \
+	tests/faults/fault.h)
+WRAPPED := $(addprefix -Wl$(comma)--wrap=,$(FAULT_CALLS))
 
-$(B)/faults/flexmusicd: $(call obj,$(DAEMON_SRC) tests/faults/fork.c \
-    tests/faults/clock.c tests/faults/steps.c) $(FMLTP_LIB)
+$(B)/faults/flexmusicd: $(call obj,$(DAEMON_SRC) $(FAULT_SRC) \
+    tests/faults/events.c tests/faults/libraries.c tests/faults/clock.c) \
+    $(FMLTP_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) \
-	    -Wl,--wrap=fork,--wrap=clone,--wrap=master_now \
-	    -Wl,--wrap=openat,--wrap=unlinkat,--wrap=renameat,--wrap=fsync \
-	    $(DAEMON_LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(WRAPPED) \
+	    -Wl,--wrap=master_now $(DAEMON_LIBS)
 
-$(B)/faults/flexmusicd-worker: $(call obj,$(WORKER_SRC) tests/faults/fork.c) $(FMLTP_LIB)
+$(B)/faults/flexmusicd-pam: $(call obj,$(PAM_SRC) $(FAULT_SRC) \
+    tests/faults/events.c) $(FMLTP_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) $(WRAPPED) \
+	    $(PAM_LIBS)
+
+$(B)/faults/flexmusicd-worker: $(call obj,$(WORKER_SRC) $(FAULT_SRC)) \
+    $(FMLTP_LIB)
 	@mkdir -p $(@D)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS_ALL) $(WORKER_LINK) $^ -o $@ $(LDFLAGS_ALL) \
-	    -Wl,--gc-sections,--wrap=fork,--wrap=clone $(WORKER_LIBS)
+	    -Wl,--gc-sections $(WRAPPED) $(WORKER_LIBS)
 
 # What the source's tables say of each role's sandbox: SECURITY.md is made of
 # it, and tests compare it with running processes.

@@ -274,6 +274,8 @@ def descriptors(pid):
         names = os.listdir("/proc/%d/fd" % pid)
     except PermissionError:
         return None
+    except FileNotFoundError:
+        return {}  # it has ended
     found = {}
     for name in names:
         try:

@@ -8,18 +8,17 @@ import contextlib
 import errno
 import os
 import resource
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 os.pardir, "lib"))
 
+import faults  # noqa: E402
 import fmltp  # noqa: E402
 import harness  # noqa: E402
 import runner  # noqa: E402
@@ -616,18 +615,29 @@ class FullServer(FailureCase):
 
 
 class Fork(FailureCase):
-    """The same without a cgroup: programs whose fork the linker replaced
+    """The same without a cgroup: forks that fail when a test wants it
     (tests/faults)."""
 
-    BINARY = os.path.join(harness.BUILD, "faults", "flexmusicd")
+    def faulty(self):
+        """A server whose calls can fail."""
+        server = faults.Server()
+        self.servers.append(server)
+        self.addCleanup(server.remove)
+        server.start()
+        self.addCleanup(self.finish, server)
+        return server
 
     def test_of_the_zygote(self):
         """Every fourth connection finds no process: it is closed, and the
         others do not notice."""
-        server = self.start(binary=self.BINARY)
+        server = self.faulty()
         self.serves(server)
+        server.log.wait("session-end")
+        server.quiet()
         before = server.footprint()
         session = server.client().handshake()
+        server.arm("zygote", "clone", errno.EAGAIN, count=4, every=4,
+                   times=faults.ALWAYS)
         served = failed = 0
         for _ in range(40):
             with server.client() as client:
@@ -644,6 +654,7 @@ class Fork(FailureCase):
                 if len(e) == failed])[0]
         for event in events:
             self.assertIn(os.strerror(errno.EAGAIN), event["error"])
+        server.page.disarm()
         self.assertTrue(session.command("HELP").startswith(b"200 "))
         session.quit()
         server.quiet()
@@ -652,17 +663,10 @@ class Fork(FailureCase):
     def test_of_the_master(self):
         """Helpers die while the master can fork none: they are back when it
         can, and it does not spin meanwhile."""
-        folder = tempfile.mkdtemp(prefix="flexmusic-test-")
-        self.addCleanup(shutil.rmtree, folder)
-        os.chmod(folder, 0o755)
-        flag = os.path.join(folder, "no-fork")
-        os.environ["FLEXMUSIC_TEST_NO_FORK"] = flag
-        self.addCleanup(os.environ.pop, "FLEXMUSIC_TEST_NO_FORK")
-        server = self.start(binary=self.BINARY)
+        server = self.faulty()
         before = server.footprint()
         session = server.client().handshake()
-        with open(flag, "w"):
-            pass
+        server.arm("master", "fork", errno.EAGAIN, times=faults.ALWAYS)
         for role in ("zygote", "keys"):
             for p in server.role(role):
                 os.kill(p.pid, signal.SIGKILL)
@@ -672,7 +676,7 @@ class Fork(FailureCase):
             self.calm(harness.Process(server.pid))
         self.assertTrue(server.alive())
         self.assertTrue(session.command("HELP").startswith(b"200 "))
-        os.unlink(flag)
+        server.page.disarm()
         self.serves_again(server)
         self.assertTrue(session.command("HELP").startswith(b"200 "))
         session.quit()

@@ -5,6 +5,7 @@ used at all, the server serves all the same.
 """
 
 import ctypes
+import errno
 import fcntl
 import hashlib
 import os
@@ -25,6 +26,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 os.pardir, "lib"))
 
+import faults  # noqa: E402
 import fmltp  # noqa: E402
 import harness  # noqa: E402
 import runner  # noqa: E402
@@ -340,26 +342,21 @@ class Checking(StockCase):
 
     def test_checker_that_cannot_be_started(self):
         """The set that was taken for it is the next one that is used."""
-        with tempfile.TemporaryDirectory() as directory:
-            flag = os.path.join(directory, "no-fork")
-            server = self.prepared(
-                seeds={1024: 2}, binary=os.path.join(
-                    harness.BUILD, "faults", "flexmusicd"))
-            os.environ["FLEXMUSIC_TEST_NO_FORK"] = flag
-            self.addCleanup(os.environ.pop, "FLEXMUSIC_TEST_NO_FORK", None)
-            server.start()
-            self.addCleanup(self.finish, server)
-            with open(flag, "w"):
-                pass
-            server.signal(signal.SIGHUP)
-            server.log.wait("rotation-failed")
-            os.unlink(flag)
-            event = self.rotate(server)
-            self.assertEqual(event["source"], "made-ahead")
-            self.assertEqual(
-                sorted(e["fingerprint"] for e in
-                       server.log.find("generation-installed")),
-                sorted(server.fingerprints[1024]))
+        server = faults.Server(seeds={1024: 2})
+        self.servers.append(server)
+        self.addCleanup(server.remove)
+        server.start()
+        self.addCleanup(self.finish, server)
+        server.arm("master", "fork", errno.EAGAIN, times=faults.ALWAYS)
+        server.signal(signal.SIGHUP)
+        server.log.wait("rotation-failed")
+        server.page.disarm()
+        event = self.rotate(server)
+        self.assertEqual(event["source"], "made-ahead")
+        self.assertEqual(
+            sorted(e["fingerprint"] for e in
+                   server.log.find("generation-installed")),
+            sorted(server.fingerprints[1024]))
 
     def test_another_size_during_a_search(self):
         """A search for a size that is not wanted any more is given up."""
