@@ -254,7 +254,10 @@ process_send_start(struct master *m, int channel, enum role_id role,
 		m->nofile, m->config->max_connections);
 	s.nproc = role_limit_value(m->as_root ? &r->nproc : &r->rootless_nproc,
 	    m->nofile, m->config->max_connections);
-	s.nice = priority == PROCESS_NORMAL ? 0 : PROCESS_NICENESS;
+	/* Who started the server may have made it nice; none may be less so. */
+	s.nice = getpriority(PRIO_PROCESS, 0);
+	if (priority != PROCESS_NORMAL && s.nice < PROCESS_NICENESS)
+		s.nice = PROCESS_NICENESS;
 	s.idle = priority == PROCESS_IDLE;
 	if (sandbox_compile(role, child, self_test, &s.program[0]) == -1 ||
 	    (child != role &&

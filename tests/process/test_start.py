@@ -521,6 +521,25 @@ class Daemon(harness.OwnServerCase):
         self.serves(server)
 
 
+class Nice(harness.OwnServerCase):
+    """nice(1), or a unit's Nice=."""
+
+    @harness.needs_root
+    def test_helpers_are_as_nice_as_the_server(self):
+        """It has no capability to make them less so."""
+        before = os.getpriority(os.PRIO_PROCESS, 0)
+        os.setpriority(os.PRIO_PROCESS, 0, before + 5)
+        try:
+            server = self.start()
+        finally:
+            os.setpriority(os.PRIO_PROCESS, 0, before)
+        self.serves(server)
+        for p in server.processes():
+            with self.subTest(process=p):
+                self.assertEqual(os.getpriority(os.PRIO_PROCESS, p.pid),
+                                 before + 5)
+
+
 class Reload(harness.OwnServerCase):
     """SIGHUP and the configuration."""
 
