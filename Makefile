@@ -16,7 +16,9 @@ SYSCONFDIR ?= /etc
 # SANITIZE=address,undefined builds everything with sanitizers, STATIC=no
 # links flexmusicd-worker dynamically; each has a build directory of its own.
 STATIC	?= yes
-BUILD_NAME := build$(if $(SANITIZE),/sanitize)$(if $(filter no,$(STATIC)),/dynamic)
+# COVERAGE=yes counts which lines are run, with clang; `make coverage` uses it.
+BUILD_NAME := build$(if $(SANITIZE),/sanitize)$(if $(COVERAGE),/coverage)$(if \
+	$(filter no,$(STATIC)),/dynamic)
 B	?= $(BUILD_NAME)
 
 PKG_CONFIG ?= pkg-config
@@ -33,6 +35,11 @@ FORTIFY := $(shell printf '\#include <stdio.h>\nint main(void){return 0;}\n' | \
 	-o /dev/null 2>/dev/null && echo '-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3' \
 	|| echo '-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2')
 
+# The counters of a process are a mapped file (%c): so they are kept too where
+# it is confined, has no environment, and ends by _exit(2).
+COVER	:= $(if $(COVERAGE),-fcoverage-mapping \
+	-fprofile-instr-generate=$(abspath $(B))/raw/%p%c.profraw)
+
 WARN	:= -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wpointer-arith -Wcast-qual -Wwrite-strings \
 	-Wformat=2 -Wvla -Wundef -Wno-unused-parameter
@@ -46,7 +53,7 @@ CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DOPENSSL_API_COMPAT=0x30000000L \
 	$(if $(SANITIZE),-DFLEXMUSIC_SANITIZER) $(CPPFLAGS)
 CFLAGS_ALL := -std=gnu11 $(OPT) -g $(WARN) $(HARDEN) -fPIE -MMD -MP \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer \
-	-fno-sanitize-recover=all) $(CFLAGS)
+	-fno-sanitize-recover=all) $(COVER) $(CFLAGS)
 LDFLAGS_ALL := $(LDHARDEN) $(CET) \
 	$(if $(SANITIZE),-fsanitize=$(SANITIZE)) $(LDFLAGS)
 
@@ -97,7 +104,7 @@ NAMED	:= $(call obj,master/daemon.c master/master.c master/config_keys.c client/
 Q = $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-4s %s\n' '$(1)' '$(2)')
 
-.PHONY: FORCE print-flags all check demo run bench install uninstall clean help format fuzz deps deps-demo docs
+.PHONY: FORCE print-flags all check coverage demo run bench install uninstall clean help format fuzz deps deps-demo docs
 .DEFAULT_GOAL := all
 
 all: $(PROGRAMS)
@@ -105,7 +112,8 @@ all: $(PROGRAMS)
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(if $(COVERAGE),-mllvm \
+	    -runtime-counter-relocation=true) -c $< -o $@
 
 $(NAMED): CPPFLAGS_ALL += $(NAMES)
 $(NAMED): $(B)/names
@@ -233,6 +241,7 @@ help:
 	@echo 'make run        the server in the foreground, 127.0.0.1 port 8900'
 	@echo 'make bench      what a connection costs, against its limits'
 	@echo 'make docs       the tables of docs/SECURITY.md, from the source'
+	@echo 'make coverage   which lines the tests run, in build/coverage/'
 	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each'
 	@echo 'make install    DESTDIR=, PREFIX=/usr/local, SYSCONFDIR=/etc'
 	@echo 'make uninstall  leaves configuration and state'

@@ -84,3 +84,12 @@ check-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS)
 	@$(TEST_ENV) $(PYTHON) tests/run.py $(if $(ONLY),--only '$(ONLY)') \
 	    --unit $(UNIT_TESTS) \
 	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)
+
+# In a build of its own, with clang; takes some minutes.
+coverage: deps
+	@+$(MAKE) --no-print-directory COVERAGE=yes CC=clang coverage-now
+
+.PHONY: coverage-now
+coverage-now: all $(UNIT_TESTS) $(FAULTS) $(MAKE_SETS)
+	@$(TEST_ENV) $(PYTHON) tests/coverage.py --unit $(UNIT_TESTS) \
+	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)
