@@ -95,7 +95,7 @@ listener_rested(evutil_socket_t fd, short what, void *arg)
 	struct master *m = arg;
 
 	m->resting = false;
-	listener_update(m);
+	master_update(m);
 }
 
 static void
