@@ -242,7 +242,7 @@ help:
 	@echo 'make bench      what a connection costs, against its limits'
 	@echo 'make docs       the tables of docs/SECURITY.md, from the source'
 	@echo 'make coverage   which lines the tests run, in build/coverage/'
-	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each'
+	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each; fuzz-coverage: what they reach'
 	@echo 'make install    DESTDIR=, PREFIX=/usr/local, SYSCONFDIR=/etc'
 	@echo 'make uninstall  leaves configuration and state'
 	@echo 'make clean      removes build/'

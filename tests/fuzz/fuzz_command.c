@@ -3,6 +3,9 @@
  * of a server's.
  *
  * Runs in: the fuzzers alone.
+ *
+ * Covers: fmltp/status.c
+ * Covers: fmltp/text.c: text_is_printable text_read_char
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +48,44 @@ check_words(const uint8_t *line, const struct command *c)
 	}
 }
 
+/* With a last argument that is the rest of the line: the same words before
+ * it, and all of the line. */
+static void
+check_rest(const uint8_t *line, const struct command *c)
+{
+	struct command_word words[WORDS_MAX], last;
+	size_t count, max;
+
+	for (max = 1; max <= WORDS_MAX; max++) {
+		if (!command_arguments_rest(c, words, max, &count))
+			continue;
+		if (count > max || (count > 0) != (c->rest.len > 0))
+			abort();
+		if (count == 0)
+			continue;
+		last = words[count - 1];
+		if (last.len == 0 ||
+		    last.s + last.len != c->rest.s + c->rest.len ||
+		    words[0].s != c->rest.s)
+			abort();
+	}
+	if (command_word_is(&c->name, "HELP") !=
+	    (c->name.len == 4 && memcmp(line, "HELP", 4) == 0))
+		abort();
+}
+
+/* Packet 7's codes are three, three times. */
+static void
+check_ready(int code)
+{
+	bool ready = code == 100 || code == 101 || code == 102 || code == 110 ||
+	    code == 111 || code == 112 || code == 120 || code == 121 ||
+	    code == 122;
+
+	if (status_is_ready(code) != ready)
+		abort();
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -53,6 +94,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (status_begins(data, size) != (code >= 0) || code > 999)
 		abort();
+	check_ready(code);
 	if (!command_parse(data, size, &c))
 		return 0;
 	if (size > COMMAND_LINE_MAX || c.name.s != data || c.name.len == 0 ||
@@ -62,5 +104,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    !text_is_printable(c.rest.s, c.rest.len))
 		abort();
 	check_words(data, &c);
+	check_rest(data, &c);
 	return 0;
 }

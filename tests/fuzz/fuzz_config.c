@@ -5,6 +5,10 @@
  * with a message, or what config_print makes of it is read as the same; the
  * messages are printable; and libconfuse never meets what the scan before it
  * let pass by mistake.
+ *
+ * Covers: master/config.c
+ * Covers: master/config_keys.c
+ * Covers: master/config_scan.c
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -3,6 +3,11 @@
  * others are the PEM text or the DER inside it.
  *
  * Runs in: the fuzzers alone.
+ *
+ * Covers: fmltp/dhkey.c: dh_params_parse_pem dh_params_take pem_parse
+ * Covers: fmltp/dhkey.c: pem_take_text pem_take_border pem_take_end
+ * Covers: fmltp/dhkey.c: pem_take_line der_take_any der_take der_take_integer
+ * Covers: fmltp/dhkey.c: dh_number_mod24 dh_bits_valid
  */
 #include "tests/fuzz/pem.h"
 

@@ -3,6 +3,12 @@
  * the others are the PEM text or the DER inside it.
  *
  * Runs in: the fuzzers alone.
+ *
+ * Covers: fmltp/dhkey.c: dh_public_parse_pem dh_public_parse_der
+ * Covers: fmltp/dhkey.c: dh_public_check_params dh_public_in_range
+ * Covers: fmltp/dhkey.c: dh_private_length_valid pem_parse pem_take_text
+ * Covers: fmltp/dhkey.c: pem_take_border pem_take_end pem_take_line
+ * Covers: fmltp/dhkey.c: der_take_any der_take der_take_integer
  */
 #include "tests/fuzz/pem.h"
 #include "tests/vectors.h"

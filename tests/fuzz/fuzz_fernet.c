@@ -4,6 +4,8 @@
  * that matches is added.
  *
  * Runs in: the fuzzers alone.
+ *
+ * Covers: fmltp/fernet.c
  */
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +42,32 @@ check(const struct fernet *f, const uint8_t *token, size_t len)
 		fernet_seal(f, when, raw + 9, plain, plain_len, &b);
 		if (b.failed || b.len != len || memcmp(text, token, len) != 0)
 			abort();
+		/* One byte of room less is too little. */
+		buf_init(&b, text, len - 1);
+		fernet_seal(f, when, raw + 9, plain, plain_len, &b);
+		if (!b.failed || b.len != 0)
+			abort();
 	}
 	free(plain);
 	return e;
+}
+
+/* Without a look at the MAC, as the stream has had it. */
+static void
+check_checked(const struct fernet *f, const uint8_t *raw, size_t len,
+    enum fmltp_error opened)
+{
+	uint8_t *plain = malloc(len + (len == 0));
+	size_t plain_len = 0;
+	enum fmltp_error e;
+
+	if (plain == NULL)
+		abort();
+	e = fernet_decrypt_checked(f, raw, len, plain, &plain_len);
+	if ((opened == FMLTP_OK && e != FMLTP_OK) ||
+	    (e == FMLTP_OK && plain_len >= len))
+		abort();
+	free(plain);
 }
 
 int
@@ -73,8 +98,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&b, text, sizeof(text));
 	base64_put(&b, BASE64_URL, raw, len);
 	e = check(&f, text, b.len);
+	check_checked(&f, raw, len, e);
 	if (e == FMLTP_TOKEN_BASE64 ||
 	    (data[0] % 3 == 2 && e == FMLTP_TOKEN_MAC))
 		abort();
+	fernet_wipe(&f);
 	return 0;
 }

@@ -7,6 +7,8 @@
  * and above the floor is taken.
  *
  * Runs in: the fuzzers alone.
+ *
+ * Covers: fmltp/replay.c
  */
 #include <stdlib.h>
 #include <string.h>

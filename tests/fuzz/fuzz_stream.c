@@ -7,6 +7,8 @@
  * shortest token at each place, and must not depend on the segments.
  *
  * Runs in: the fuzzers alone.
+ *
+ * Covers: fmltp/stream.c
  */
 #include <stdlib.h>
 #include <string.h>

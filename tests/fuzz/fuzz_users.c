@@ -3,9 +3,15 @@
  *
  * Runs in: the fuzzers alone.  Line by line and as a table: what is taken is
  * what the rules allow, each user is found, and nothing else is.
+ *
+ * Covers: privsep/users.c
+ * Covers: auth/table.c
  */
+#include <sys/mman.h>
+
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "auth/table.h"
 
@@ -66,6 +72,27 @@ check_lines(const char *bytes, size_t size, uint32_t *lines, size_t *users)
 	return fault;
 }
 
+/* Read from a file, wherever its offset is, it is the same table or fault. */
+static void
+check_read(const uint8_t *data, size_t size, enum users_fault fault,
+    const struct table *same)
+{
+	int fd = memfd_create("users", MFD_CLOEXEC);
+	struct table t;
+	uint32_t line;
+	size_t i;
+
+	check(fd != -1 && write(fd, data, size) == (ssize_t)size);
+	check(table_read(fd, &t, &line) == fault && t.count == same->count);
+	for (i = 0; i < t.count; i++)
+		check(t.user[i].name_len == same->user[i].name_len &&
+		    t.user[i].line == same->user[i].line &&
+		    memcmp(t.user[i].name, same->user[i].name,
+			t.user[i].name_len) == 0);
+	table_wipe(&t);
+	close(fd);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -86,6 +113,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(line > 1 && line <= lines && users > 1);
 	else
 		check(whole == fault && (fault == USERS_OK || line == lines));
+	check_read(data, size, whole, &t);
 	if (whole != USERS_OK) {
 		check(t.bytes == NULL && t.count == 0);
 		return 0;

@@ -1,10 +1,8 @@
-#!/usr/bin/python3
-"""Writes the fuzzers' first inputs into a folder for each: seeds.py FOLDER."""
+"""The fuzzers' first inputs."""
 
 import base64
 import json
 import os
-import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VECTORS = os.path.join(HERE, "..", "vectors")
@@ -70,6 +68,53 @@ def seeds():
                    "100 FmLTP/1.0 Interpreter Ready.\r\n"):
         yield "command", packet.encode()
 
+    for text in ("192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", "2001:db8::/32",
+                 "::1", "::/0", "::ffff:192.0.2.0/120", "10.0.0.1/8",
+                 "192.0.2.0/33", "fe80::/10", "1.2.3.4/032"):
+        yield "networks", text.encode() + b"\0" + bytes(10) + b"\xff\xff" + \
+            bytes([192, 0, 2, 7])
+        yield "networks", text.encode() + b"\0\x20\x01\x0d\xb8"
+
+    for kind in range(4):
+        for text in (b"", b"Zg==", b"Zm8=", b"Zm9v", b"Zh==", b"Zm9=", b"-_+/",
+                     b"Zm9vYmFy" * 9):
+            yield "base64url", bytes([kind]) + text
+
+    def packets(*lines):
+        return b"".join(len(line).to_bytes(2, "big") + line for line in lines)
+    commands = (b"HELP", b"HELP QUIT\r\n", b"HELP AUTH", b"HELP nothing",
+                b"HELP HELP x", b"HELP " + b"x" * 61 + b"\xe2\x99\xab" * 9,
+                b"AUTH", b"AUTH ada", b"200 x", b"\x07")
+    auths = (b"AUTH ada secret of some length", b"AUTH " + b"x" * 33 + b" y",
+             b"AUTH ada " + b"p" * 512, b"AUTH ada secret")
+    for start in range(16):
+        yield "session", bytes([start, 0, 9, 0]) + packets(*commands[:8])
+        yield "session", bytes([start, 0, 9, 0]) + packets(*commands, b"QUIT")
+        yield "session", bytes([start, 0, 9, 0]) + packets(b"QUIT", b"HELP")
+        for reply in range(8):
+            yield "session", bytes([start, 1, 255, 3, 1, 1, reply]) + packets(
+                *auths, b"HELP", b"QUIT")
+        yield "session", bytes([start, 1, 255, 2, 1, 240]) + packets(*auths)
+        yield "session", bytes([start, 1, 255, 1, 248]) + packets(*auths)
+
+    # Messages: a rule, what is changed, what the change needs.
+    for rule in range(4):
+        for change in (b"\0", b"\1\0\7", b"\2\0\7", b"\4\1", b"\4\4",
+                       b"\10\0\1", b"\10\0\377", b"\20", b"\40\0\4\0\1\7"):
+            message = bytes([rule]) + change
+            known = b"\3\0\0"
+            channels = b"\3\2\0" * 3
+            yield "channel_keys", b"\3" + message
+            yield "channel_keys", known + channels + b"\3" + message + \
+                b"\2\0\1\0\3\3\0"
+            yield "channel_keys", known + channels + b"\1\2\0\0\0\0" + \
+                b"\2\2\0\1" + message + b"\3\3\0\3\1\0"
+            for kind in range(5):
+                for choice in (0, 1):
+                    yield "channel_helpers", bytes([kind, choice]) + (
+                        bytes([choice]) if kind == 1 else b"") + message + \
+                        b"\1" + message
+
     users = (b"ada:$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YE"
              b"m\n# users\r\n\nbob:$y$j75$F5Jx5fExrKuPp53xLKQ..1$f9xplorlluprJ5"
              b"5ANJjSZGWxrsDC6O.PUygDtlvsP7D\r\ncleo:$6$rounds=1000$selftest$Mz"
@@ -80,17 +125,6 @@ def seeds():
         yield "users", line + b"\n" + line.swapcase() + b"\n"
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit("usage: seeds.py FOLDER")
-    counts = {}
-    for name, data in seeds():
-        folder = os.path.join(sys.argv[1], name)
-        os.makedirs(folder, exist_ok=True)
-        number = counts[name] = counts.get(name, 0) + 1
-        with open(os.path.join(folder, "seed-%03d" % number), "wb") as f:
-            f.write(data)
-
-
-if __name__ == "__main__":
-    main()
+def of(name):
+    """The first inputs of one fuzzer."""
+    return [data for fuzzer, data in seeds() if fuzzer == name]
