@@ -4,7 +4,8 @@
  * Runs in: every server process.  Channels are SOCK_SEQPACKET socketpairs:
  * the kernel keeps the borders, so a message is a header and one C struct of
  * fixed layout, and there is nothing to parse.  Both ends are the same build
- * (the start message proves it), so layouts can't differ.
+ * (the start message proves it), so layouts can't differ.  What less trusted
+ * sides fill has no bool: there are bytes that are none.
  */
 #ifndef PRIVSEP_MESSAGE_H
 #define PRIVSEP_MESSAGE_H
@@ -128,7 +129,7 @@ struct message_failed {
 /* What the self-test found. */
 struct message_selftest {
 	struct message_header header;
-	bool known_answer; /* right */
+	uint8_t known_answer; /* right */
 	int32_t syscall; /* one that the filter lacks, or -1 */
 };
 
@@ -455,9 +456,9 @@ struct message_control_status {
 	uint64_t log_dropped;
 	uint64_t log_left_out;
 	uint64_t sources; /* known */
-	bool listening;
-	bool verbose; /* the log */
-	bool rotating;
+	uint8_t listening;
+	uint8_t verbose; /* the log */
+	uint8_t rotating;
 	uint32_t generation; /* 0: none yet */
 	uint32_t generation_bits;
 	uint64_t generation_age_ms;
@@ -473,7 +474,7 @@ struct message_control_process {
 	uint32_t instance;
 	int32_t pid;
 	int64_t memory_kib; /* -1: not known */
-	bool has_keys; /* a keys: */
+	uint8_t has_keys; /* a keys: */
 	struct message_keys_status keys;
 };
 
@@ -494,7 +495,7 @@ struct message_control_session {
 	uint64_t idle_ms; /* to ACTIVE_PERIOD */
 	int32_t pid; /* 0: not forked yet */
 	uint32_t generation;
-	bool has_bytes; /* a worker tells at its end */
+	uint8_t has_bytes; /* a worker tells at its end */
 	uint64_t bytes_in;
 	uint64_t bytes_out;
 	struct client_version client;

@@ -27,9 +27,9 @@ struct sandbox_program {
 
 /* What is in force; what the kernel lacks is logged at start. */
 struct sandbox_layers {
-	bool users; /* own user and group */
-	bool root_dir; /* chroot */
-	bool seccomp;
+	uint8_t users; /* own user and group */
+	uint8_t root_dir; /* chroot */
+	uint8_t seccomp;
 	int32_t landlock; /* the ABI in use; 0: none */
 };
 

@@ -70,6 +70,23 @@ class Rooms(unittest.TestCase):
                         allowed.add("privsep")
                     self.assertIn(other, allowed)
 
+    def test_messages_to_the_trusted_have_no_bool(self):
+        """Any byte of a message may come: a bool can't hold each."""
+        text = read(os.path.join(TOP, "privsep/message.h")) + \
+            read(os.path.join(TOP, "privsep/sandbox.h"))
+        structs = dict(re.findall(r"\nstruct (\w+) \{(.*?)\n\};", text, re.S))
+        rows = re.findall(r'X\(MESSAGE_\w+, (\w+), \d,[\s\\]*"(\w+)",'
+                          r'[\s\\]*"(\w+)"\)', text)
+        self.assertGreater(len(rows), 30)
+        for struct, sender, receiver in rows:
+            if sender == "master" and receiver != "ctl":
+                continue
+            inside = re.findall(r"struct (\w+) \w+", structs[struct])
+            for part in [struct] + [name for name in inside
+                                    if name in structs]:
+                with self.subTest(message=struct, struct=part):
+                    self.assertNotRegex(structs[part], r"\tbool ")
+
     def test_roles_is_the_one_bridge(self):
         """No room names another's entry but through privsep/roles*."""
         entries = re.findall(r"^(?:int|void|bool) (\w+)\(struct helper \*h\);",
