@@ -34,7 +34,7 @@ FUZZ_LINK_lines := -fsanitize=fuzzer -fprofile-instr-generate
 # What a fuzzer must not do, its linker puts something in the place of: see
 # its first comment.
 FUZZ_WRAP_channel_helpers := clone search_safe_prime worker_leave
-FUZZ_WRAP_channel_master := fork master_fatal master_reload
+FUZZ_WRAP_channel_master := fork
 
 # $(1): fuzz or lines; $(2): server, client or ctl; $(3): the names
 define fuzz_side

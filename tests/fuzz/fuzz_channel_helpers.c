@@ -127,7 +127,7 @@ try_start(struct fuzz_input *in)
 	other = begin(&c, start_rules, 1, &receipt);
 	for (i = 0; i < 2; i++) {
 		fuzz_message_take(&m, in, start_rules, 1, fill, NULL);
-		fuzz_check(fuzz_message_send_null(other, &m));
+		fuzz_check(fuzz_message_send_any(other, &m));
 		result = fuzz_message_receive(&m, &c);
 		if (result != CHANNEL_OK)
 			break;
@@ -157,7 +157,7 @@ try_zygote(struct fuzz_input *in)
 		/* A worker's title is a string by the master's word. */
 		if (m.header.type == MESSAGE_SPAWN)
 			m.any.message_spawn.peer[PEER_TEXT_MAX - 1] = '\0';
-		fuzz_check(fuzz_message_send_null(other, &m));
+		fuzz_check(fuzz_message_send_any(other, &m));
 		if (fuzz_message_receive(&m, &zygote.channel) != CHANNEL_OK)
 			break;
 		if (choice % 2 == 0)
@@ -194,7 +194,7 @@ try_paramgen(struct fuzz_input *in)
 	    sizeof(paramgen_rules) / sizeof(paramgen_rules[0]), &p);
 	fuzz_message_take(&m, in, paramgen_rules,
 	    sizeof(paramgen_rules) / sizeof(paramgen_rules[0]), fill, NULL);
-	fuzz_check(fuzz_message_send_null(other, &m));
+	fuzz_check(fuzz_message_send_any(other, &m));
 	result = fuzz_message_receive(&m, &p.master);
 	if (result == CHANNEL_OK && m.header.type == MESSAGE_GENERATE) {
 		fuzz_check(
@@ -230,7 +230,7 @@ try_lockdown(struct fuzz_input *in)
 	other = begin(&c, auth_rules, 1, NULL);
 	w.master = c.fd;
 	fuzz_message_take(&m, in, auth_rules, 1, fill, NULL);
-	fuzz_check(fuzz_message_send_null(other, &m));
+	fuzz_check(fuzz_message_send_any(other, &m));
 	if (setjmp(left) == 0) {
 		fuzz_check(auth_begin(&w) == FMLTP_OK);
 		fuzz_check(fuzz_message_expect(&m, &c) == CHANNEL_OK &&

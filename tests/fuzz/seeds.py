@@ -109,6 +109,34 @@ def seeds():
                 b"\2\0\1\0\3\3\0"
             yield "channel_keys", known + channels + b"\1\2\0\0\0\0" + \
                 b"\2\2\0\1" + message + b"\3\3\0\3\1\0"
+            users, open_two = b"\6\0\0\0\0", b"\6\1\0\6\1\0"
+            for kind in range(2):
+                rest = b"" if kind else users
+                channel = open_two.replace(b"\6\1", b"\6\0") if kind \
+                    else open_two
+                for after in (b"\3\0", b"\3\1\3\3", b"\5\0\0\5\0\0",
+                              b"\5\0\3\0\0\0\0", b"\2\0"):
+                    yield "channel_auth", bytes([kind]) + rest + channel + \
+                        b"\0\0\0\0" + after * 4 + b"\1\1" + message + \
+                        after + b"\6" + message
+                    yield "channel_auth", bytes([kind]) + rest + channel + \
+                        b"\0\0\0\40\0\60\0\1x" + after * 3 + \
+                        b"\0\0\0\40\0\60\0\1x" + after * 3 + \
+                        b"\1\1\0\0" + after
+            spawned, begun = b"\0\2\0\0", b"\4\0\0\0"
+            for what in range(2, 16):
+                here = b"\0" if 4 <= what <= 7 else \
+                    bytes([rule + 2]) if what == 15 else b""
+                step = bytes([what]) + here + message
+                yield "channel_master", step * 2
+                yield "channel_master", spawned + step * 2 + b"\7\0" + \
+                    bytes([rule])
+                yield "channel_master", spawned + begun + step + b"\0" + \
+                    b"\11\1\0" + step + b"\4\0\2\0" + b"\17" + \
+                    bytes([rule]) + b"\0\0"
+            yield "channel_master", spawned + begun + b"".join(
+                b"\17" + bytes([command + 16 * (rule % 2)]) + b"\0\0"
+                for command in range(12))
             for kind in range(5):
                 for choice in (0, 1):
                     yield "channel_helpers", bytes([kind, choice]) + (
