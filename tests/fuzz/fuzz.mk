@@ -84,3 +84,11 @@ fuzz-coverage: $(patsubst %,$(B)/lines/%,$(FUZZ))
 
 fuzz-corpus: $(patsubst %,$(B)/fuzz/%,$(FUZZ))
 	$(Q)$(FUZZ_RUN) corpus $(FUZZ)
+
+# The whole server, of a build with sanitizers of its own.
+fuzz-server:
+	@+$(MAKE) --no-print-directory SANITIZE=$(FUZZ_SANITIZE) all
+	@BUILD=build/sanitize FLEXMUSIC_SANITIZE=1 \
+	    ASAN_OPTIONS=detect_leaks=0:handle_segv=0 $(PYTHON) \
+	    tests/fuzz/server.py --seconds $(FUZZ_SECONDS) \
+	    $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
