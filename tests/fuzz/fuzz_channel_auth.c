@@ -19,7 +19,7 @@
  * Covers: privsep/authenticator.c: authenticator_serve_channel
  * Covers: privsep/authenticator.c: authenticator_master_ready
  * Covers: privsep/authenticator.c: authenticator_check_next
- * Covers: privsep/authenticator.c: authenticator_slot_free
+ * Covers: privsep/authenticator.c: authenticator_slot_free attempt_announce
  * Covers: privsep/authenticator.c: authenticator_forget
  * Covers: privsep/turns.c
  */
@@ -32,9 +32,10 @@
 
 #include "tests/fuzz/channel.h"
 
-#define WORKERS_MAX  6
-#define MESSAGES_MAX 60
-#define CHECKS_MAX   12 /* a real one takes a millisecond */
+#define WORKERS_MAX   6
+#define MESSAGES_MAX  60
+#define CHECKS_MAX    12 /* a real one takes a millisecond, */
+#define CHECKS_NOBODY 1 /* and without users it takes long */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -55,10 +56,12 @@ struct life {
 	struct auth auth;
 	struct authenticator *a;
 	bool pam;
+	bool deaf; /* the master does not read any more */
 	int master; /* its end */
 	struct worker_end worker[WORKERS_MAX];
 	uint64_t sessions;
 	unsigned checks;
+	unsigned slow_checks;
 	uint8_t verdict; /* of the next check of pam */
 	bool over;
 };
@@ -182,27 +185,60 @@ find_worker(struct life *l, uint64_t session)
 	return NULL;
 }
 
+/* The master hears that a check begins: of pam, and of who waits for it. */
+static bool
+hear_begun(void *arg, const union message_any *m, int *fds)
+{
+	struct life *l = arg;
+	struct worker_end *w = find_worker(l, m->message_auth_begun.session);
+
+	fuzz_check(l->pam);
+	if (w != NULL)
+		fuzz_check(w->waits && !w->heard);
+	return true;
+}
+
+/* ... and how it ended, before the worker does. */
+static bool
+hear_result(void *arg, const union message_any *m, int *fds)
+{
+	const struct message_auth_result *r = &m->message_auth_result;
+	struct life *l = arg;
+	struct worker_end *w = find_worker(l, r->session);
+
+	fuzz_check(
+	    r->outcome < AUTH_OUTCOMES && r->user[sizeof(r->user) - 1] == '\0');
+	if (w == NULL)
+		return true;
+	fuzz_check(w->waits && !w->heard);
+	if (r->outcome == AUTH_GRANTED && !l->pam)
+		fuzz_check(w->right);
+	w->heard = true;
+	w->outcome = r->outcome;
+	return true;
+}
+
 /* What has been told: to the master first, and the same to the worker. */
 static void
 hear(struct life *l)
 {
-	struct message_auth_result r;
+	static const struct channel_rule rules[] = {
+		{ MESSAGE_AUTH_BEGUN, CHANNEL_ANY_STATE, false, hear_begun },
+		{ MESSAGE_AUTH_RESULT, CHANNEL_ANY_STATE, false, hear_result },
+	};
+	static union message_any message;
 	struct message_auth_reply reply;
 	struct worker_end *w;
+	struct channel c;
+	enum channel_result result;
 	size_t i;
 
-	while (channel_read(l->master, MESSAGE_AUTH_RESULT, &r) == CHANNEL_OK) {
-		w = find_worker(l, r.session);
-		fuzz_check(r.outcome < AUTH_OUTCOMES &&
-		    r.user[sizeof(r.user) - 1] == '\0');
-		if (w == NULL)
-			continue;
-		fuzz_check(w->waits && !w->heard);
-		if (r.outcome == AUTH_GRANTED && !l->pam)
-			fuzz_check(w->right);
-		w->heard = true;
-		w->outcome = r.outcome;
-	}
+	channel_init(&c, l->master, rules, sizeof(rules) / sizeof(rules[0]), l);
+	do
+		result = channel_receive(&c, &message);
+	while (result == CHANNEL_OK);
+	/* The end of what it says reads as nothing while it still listens. */
+	fuzz_check(result == (l->deaf ? CHANNEL_ZERO : CHANNEL_EMPTY));
 	for (i = 0; i < WORKERS_MAX; i++) {
 		w = &l->worker[i];
 		if (w->fd == -1 ||
@@ -267,7 +303,8 @@ master_says(struct life *l, struct fuzz_input *in)
 		fuzz_check(l->over);
 	if (fd[0] != -1)
 		close(fd[0]);
-	if (expected == CHANNEL_OK && m.header.type == MESSAGE_USERS)
+	if (expected == CHANNEL_OK && m.header.type == MESSAGE_USERS &&
+	    !l->deaf)
 		fuzz_check(channel_read(l->master, MESSAGE_USERS_READ,
 			       &read_back) == CHANNEL_OK &&
 		    read_back.serial == m.any.message_users.serial &&
@@ -318,10 +355,12 @@ worker_says(struct life *l, struct fuzz_input *in)
 	if (expected == CHANNEL_OK)
 		fuzz_check(!waits && find_attempt(l, w) == t);
 	else {
-		fuzz_check(channel_read(l->master, MESSAGE_AUTH_VIOLATION,
-			       &v) == CHANNEL_OK &&
-		    v.kind == expected && v.session == w->session &&
-		    find_attempt(l, w) == NULL);
+		fuzz_check(find_attempt(l, w) == NULL);
+		if (!l->deaf)
+			fuzz_check(
+			    channel_read(l->master, MESSAGE_AUTH_VIOLATION,
+				&v) == CHANNEL_OK &&
+			    v.kind == expected && v.session == w->session);
 		w->waits = w->heard = false;
 	}
 }
@@ -353,8 +392,12 @@ attempt_goes_on(struct life *l, struct fuzz_input *in)
 	uint8_t what = fuzz_u8(in);
 
 	if (what % 2 == 0) {
-		if (l->a->busy < l->a->kind->slots &&
-		    (l->pam || l->checks++ < CHECKS_MAX))
+		if (l->a->busy >= l->a->kind->slots)
+			return;
+		if (l->pam || turns_is_empty(&l->a->turns) ||
+		    (l->auth.table.count > 0
+			    ? l->checks++ < CHECKS_MAX
+			    : l->slow_checks++ < CHECKS_NOBODY))
 			authenticator_check_next(-1, EV_TIMEOUT, l->a);
 		return;
 	}
@@ -407,6 +450,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 5:
 			attempt_is_due(&life, &in);
+			break;
+		case 6:
+			life.deaf = life.deaf || fuzz_u8(&in) == 0xff;
+			if (life.deaf)
+				shutdown(life.a->master.fd, SHUT_WR);
 			break;
 		default:
 			master_says(&life, &in);

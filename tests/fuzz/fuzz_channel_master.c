@@ -15,7 +15,8 @@
  * Covers: master/session.c: session_serve_spawn_failed session_authenticated
  * Covers: master/session.c: session_violation session_end session_refused
  * Covers: master/auth.c: auth_serve_users_read auth_serve_result
- * Covers: master/auth.c: auth_serve_violation
+ * Covers: master/auth.c: auth_serve_violation auth_serve_begun
+ * Covers: master/auth.c: auth_serve_crashed
  * Covers: master/search.c: search_serve_progress search_serve_params
  * Covers: master/stock.c: stock_serve_params
  * Covers: master/status.c: status_serve_keys
@@ -345,7 +346,11 @@ fill(void *arg, enum message_type type, union message_any *m)
 	} else if (type == MESSAGE_AUTH_VIOLATION) {
 		m->message_auth_violation.session = id;
 		m->message_auth_violation.kind = CHANNEL_TYPE;
-	} else if (type == MESSAGE_KEYS_VIOLATION) {
+	} else if (type == MESSAGE_AUTH_BEGUN)
+		m->message_auth_begun.session = id;
+	else if (type == MESSAGE_AUTH_CRASHED)
+		m->message_auth_crashed.session = id;
+	else if (type == MESSAGE_KEYS_VIOLATION) {
 		m->message_keys_violation.session = id;
 		m->message_keys_violation.kind = CHANNEL_TYPE;
 	} else if (type == MESSAGE_USERS_READ)

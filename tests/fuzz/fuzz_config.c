@@ -6,14 +6,23 @@
  * messages are printable; and libconfuse never meets what the scan before it
  * let pass by mistake.
  *
- * Covers: master/config.c
+ * Covers: master/config.c: ignore_confuse read_values set_values set_default
+ * Covers: master/config.c: set_key check_users apply_overload warn_of_no_auth
+ * Covers: master/config.c: check_together load_text make_config config_parse
+ * Covers: master/config.c: config_free config_print value_text copy_string
+ * Covers: master/config.c: set_back same_value strip_quotes keep_key
+ * Covers: master/config.c: keep_auth_system config_keep_restart_keys
  * Covers: master/config_keys.c
  * Covers: master/config_scan.c
  */
+#include <sys/mman.h>
+#include <sys/stat.h>
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "master/config.h"
 
@@ -22,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* What was said about one text. */
 struct heard {
 	unsigned errors;
+	unsigned said;
 };
 
 static void
@@ -31,6 +41,7 @@ hear(void *arg, enum config_severity severity, const char *text)
 	const char *p;
 
 	h->errors += severity == CONFIG_ERROR;
+	h->said++;
 	for (p = text; *p != '\0'; p++)
 		if (*p < ' ' || *p > '~')
 			abort();
@@ -53,6 +64,52 @@ print(const struct config *c)
 	return text;
 }
 
+/*
+ * As a reload has it: what only a restart can change goes back to what runs,
+ * and is then the same.
+ */
+static void
+check_keep(const struct config *running, struct config *next)
+{
+	struct heard h = { 0 }, again = { 0 };
+
+	if (!config_keep_restart_keys(next, running, hear, &h) ||
+	    !config_keep_restart_keys(next, running, hear, &again) ||
+	    h.errors != 0 || again.said != 0)
+		abort();
+}
+
+/* As root's server has it, users and groups looked up: it is the same from a
+ * file as from memory. */
+static void
+check_users(const char *text)
+{
+	struct heard h = { 0 }, from_file = { 0 };
+	struct config *c, *loaded, *running;
+	char path[64];
+	int fd;
+
+	c = config_parse("fuzz", text, true, hear, &h);
+	fd = memfd_create("conf", MFD_CLOEXEC);
+	if (fd == -1 || fchmod(fd, 0600) == -1 ||
+	    write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		abort();
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	loaded = config_load(path, true, hear, &from_file);
+	if ((loaded == NULL) != (c == NULL) || h.said != from_file.said)
+		abort();
+	close(fd);
+	config_free(loaded);
+	running = config_parse("fuzz",
+	    "worker_user = 7\nkeys_user = 8\nauth_user = 9\n", true, hear, &h);
+	if (running == NULL)
+		abort();
+	if (c != NULL)
+		check_keep(running, c);
+	config_free(running);
+	config_free(c);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -66,6 +123,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = '\0';
 	c = config_parse("fuzz", text, false, hear, &h);
+	check_users(text);
 	free(text);
 	if ((c == NULL) != (h.errors != 0))
 		abort();

@@ -188,12 +188,11 @@ answer_each(struct trial *t)
 {
 	struct worker *w = &worker;
 	int other[3];
-	bool lockdown, ended;
+	bool lockdown;
 	struct buf b;
 	size_t i;
 
 	begin(t, w, other);
-	ended = w->lockdown && (t->start & START_LATE) != 0;
 	for (i = 0; i < t->packets && !w->over; i++) {
 		lockdown = w->lockdown;
 		buf_init(&b, t->answer[i], sizeof(t->answer[i]));
@@ -207,7 +206,7 @@ answer_each(struct trial *t)
 			check_asked(&t->packet[i], other[2]);
 		/* Out of lockdown by auth's word alone, and never into it. */
 		if (w->lockdown != lockdown)
-			fuzz_check(lockdown && !ended &&
+			fuzz_check(lockdown &&
 			    status_code(b.data, b.len) == STATUS_AUTH_OK &&
 			    w->auth == -1);
 		else

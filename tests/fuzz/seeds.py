@@ -3,9 +3,63 @@
 import base64
 import json
 import os
+import re
+import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+
+import fmltp  # noqa: E402
+
 VECTORS = os.path.join(HERE, "..", "vectors")
+
+
+# What a configuration may have, and what it may not.
+CONFIG_LINES = [
+    "host = { \"127.0.0.1\", \"::1\", \"fe80::1%lo\" }", "host = 0.0.0.0",
+    "host = { 127.0.0.1, 127.0.0.1 }", "host = \"::ffff:1.2.3.4\"",
+    "host = 224.0.0.1", "host = \"ff02::1\"", "host = \"fe80::1\"",
+    "host = \"fe80::1%nowhere\"", "host = localhost", "host = {}",
+    "host = 255.255.255.255", "port = 65536", "port = 0", "port = 010",
+    "key_size = 1024\nallow_weak_key_size = yes", "key_size = 1024",
+    "allow_weak_key_size = maybe", "rotate_parameters = 0",
+    "rotate_parameters = 59", "friendly_name = \"FlexMusic \\\"x\\\\\"",
+    "friendly_name = Other", "friendly_name = \"FlexMusic,x\"",
+    "friendly_name = \"FlexMusic " + "x" * 240 + "\"",
+    "compatibility = \"1.2.3\"", "compatibility = \"1.2\"",
+    "compatibility = \"1.2.65536\"", "auth_method = none",
+    "auth_method = system", "auth_method = other", "auth_file = users",
+    "auth_file = /a/", "auth_file = /" + "x" * 5000, "auth_file = \"/\x07\"",
+    "auth_min_password_length = 512", "auth_min_password_length = 12",
+    "penalty_exempt = { \"127.0.0.0/8\", \"2001:db8::/32\" }",
+    "penalty_exempt = { \"127.0.0.0/8\", \"127.0.0.0/8\" }",
+    "penalty_exempt = 1.2.3.4/8", "penalty_exempt = { " +
+    ", ".join("10.0.0.%d" % n for n in range(34)) + " }",
+    "host = { " + ", ".join("127.0.1.%d" % n for n in range(70)) + " }",
+    "worker_user = root", "worker_user = 65534", "worker_user = nobody",
+    "worker_user = keys\nkeys_user = keys", "keys_user = nobodyofthisname",
+    "syslog_facility = local7", "syslog_facility = kern",
+    "syslog_socket = /dev/log", "pid_file = none", "pid_file = /run/x.pid",
+    "control_socket = none", "control_socket = /run/x", "control_group = 17",
+    "control_group = nogroup", "control_group = nobodyofthisname",
+    "control_socket = /" + "x" * 200, "state_dir = /", "state_dir = /x",
+    "max_connections = 1\nmax_connections = 2", "unknown = 1", "= 1", "port",
+    "port =", "port = 1 port = 2", "port = 1 # x\n// y\n/* z\n */ key_size=2048",
+    "/* never closed", "friendly_name = \"never closed", "port = ${HOME}",
+    "friendly_name = 'FlexMusic a'", "friendly_name = \"FlexMusic\\x41\\n\"",
+    "runtime_overload_mitigation = yes", "youtube = no", "youtube = { 1, 2 }",
+    "port = { 1, 2 }", "worker_user = 7\nkeys_user = 8\nauth_user = 9",
+    "worker_user = 7\nkeys_user = 8\nauth_user = 9\nstate_dir = /other\n"
+    "control_group = root\nauth_method = system\nkeys_processes = 3",
+    "worker_user = games\nkeys_user = 8\nauth_user = 9\npid_file = none",
+    "auth_method = none\nhost = { 192.0.2.1, 127.0.0.1, 192.0.2.2 }",
+    "runtime_overload_mitigation = no\nruntime_overload_mitigation = 1",
+    "section {\n}", "include(\"x\")", "port = \"8900\"", "port = -1",
+    "host = { 1.2.3.4", "host = { , }", "host = 1.2.3.4, 1.2.3.5",
+    "source_prefix_ipv4 = 33", "source_prefix_ipv6 = 48", "\xff\xfe = 1",
+    "friendly_name = \"FlexMusic \u202e\"", "handshake_client_timeout = 0",
+    "friendly_name = \"a\nb\"", "port = 1;", "host = 1.2.3.4 }",
+]
 
 
 def der(pem):
@@ -34,11 +88,37 @@ def seeds():
             yield "dh_public", b"\0" + packet.encode()
             yield "dh_public", b"\0" + packet.replace("\n", "\r\n").encode()
             yield "dh_public", b"\1" + der(packet)
-            # With a privateValueLength of 160: each length around it grows.
-            raw = bytearray(der(packet))
-            params = raw.index(b"\2\1\2\3") + 3
-            raw[params:params] = b"\2\2\0\xa0"
-            yield "dh_public", b"\1" + bytes(raw)
+
+    # Of the first case, which the fuzzer knows: each way to be wrong.
+    p = int.from_bytes(der(cases[0]["server_kex_init"])[6:-3], "big")
+    y = 2 ** 1000 + 1
+    for how in ({"y": n} for n in (-1, 0, 1, 2, p - 2, p - 1, p, p + 1, y)):
+        yield "dh_public", b"\1" + fmltp.spki(p, 2, **how)
+    for how in ({"private_length": n} for n in (0, 1, 160, 1024, 1025, 65536,
+                                                -1)):
+        yield "dh_public", b"\1" + fmltp.spki(p, 2, y, **how)
+    for other, g in ((p + 2, 2), (p, 3), (p, -2), (p >> 8, 2), (0, 0)):
+        yield "dh_public", b"\1" + fmltp.spki(other, g, y)
+    for how in ({"oid": fmltp.OID_X942}, {"unused": 1}, {"params": b""},
+                {"params": b"\2\0\2\1\2"}, {"y_der": b"\2\0"},
+                {"y_der": b"\2\2\0\1"}, {"y_der": b"\2\1\2x"},
+                {"outer_length": b"\x80"}, {"outer_length": b"\x82\0\1"},
+                {"outer_length": b"\x84\xff\xff\xff\xff"},
+                {"params": fmltp.dh_parameters(p, 2) + b"x"}):
+        yield "dh_public", b"\1" + fmltp.spki(p, 2, y, **how)
+    for name in ("dh_public", "dh_params"):
+        label = b"PUBLIC KEY" if name == "dh_public" else b"DH PARAMETERS"
+        for columns in (1, 63, 65):
+            yield name, b"\0" + fmltp.pem(label, bytes(60), columns)
+        yield name, b"\0" + fmltp.pem(label, bytes(6300))
+        yield name, b"\0" + fmltp.pem(label, bytes(2400))
+        yield name, b"\1" + bytes(4000)
+        for bits in (512, 1000, 1024, 1025, 8192):
+            for rest in (23, 7, 1):
+                prime = 2 ** (bits - 1) + 2 ** (bits - 2)
+                prime += (rest - prime) % 24
+                yield "dh_params", b"\1" + fmltp.dh_parameters(prime, 2)
+                yield "dh_params", b"\1" + fmltp.dh_parameters(prime, 5)
 
     tokens = [t["token"].encode() for t in cases[0]["tokens"]]
     segments = bytes(range(8))
@@ -109,20 +189,22 @@ def seeds():
                 b"\2\0\1\0\3\3\0"
             yield "channel_keys", known + channels + b"\1\2\0\0\0\0" + \
                 b"\2\2\0\1" + message + b"\3\3\0\3\1\0"
-            users, open_two = b"\6\0\0\0\0", b"\6\1\0\6\1\0"
+            users, open_two = b"\7\0\0\0\0", b"\7\1\0\7\1\0"
             for kind in range(2):
                 rest = b"" if kind else users
-                channel = open_two.replace(b"\6\1", b"\6\0") if kind \
+                channel = open_two.replace(b"\7\1", b"\7\0") if kind \
                     else open_two
                 for after in (b"\3\0", b"\3\1\3\3", b"\5\0\0\5\0\0",
                               b"\5\0\3\0\0\0\0", b"\2\0"):
                     yield "channel_auth", bytes([kind]) + rest + channel + \
                         b"\0\0\0\0" + after * 4 + b"\1\1" + message + \
-                        after + b"\6" + message
+                        after + b"\7" + message
                     yield "channel_auth", bytes([kind]) + rest + channel + \
                         b"\0\0\0\40\0\60\0\1x" + after * 3 + \
                         b"\0\0\0\40\0\60\0\1x" + after * 3 + \
                         b"\1\1\0\0" + after
+                    yield "channel_auth", bytes([kind]) + rest + channel + \
+                        b"\0\0\0\0\6\377" + after * 2 + b"\1\1" + message
             spawned, begun = b"\0\2\0\0", b"\4\0\0\0"
             for what in range(2, 16):
                 here = b"\0" if 4 <= what <= 7 else \
@@ -142,6 +224,54 @@ def seeds():
                     yield "channel_helpers", bytes([kind, choice]) + (
                         bytes([choice]) if kind == 1 else b"") + message + \
                         b"\1" + message
+
+    for start in range(0, 256, 3):
+        yield "client_packets", bytes([start]) + bytes(10)
+        for place in range(8):
+            for made in (b"\1\0\10\0\1x", b"\2\0\4200 ", b"\6\0\2\r\n",
+                         b"\3\0\0\0\5\0\50\0\1x", b"\10\0\20", b"\20\4", b"\40",
+                         b"\2\0\43100 FmLTP/1.0 Interpreter Ready.\r\n",
+                         b"\2\0\16151 \303\274\033\r\nab\r\n",
+                         b"\2\0\30FlexMusic Server,1.2.3\r\n"):
+                if (start + place + made[0]) % 5 == 0:
+                    yield "client_packets", bytes([start]) + bytes(place) + \
+                        made
+
+    # Answers: rows of each kind, as they are or changed, and their end.
+    for start in (*range(0, 64, 5), 28, 29, 30, 31, 60, 61, 62, 63):
+        for command in range(5):
+            head = bytes([start, command])
+            yield "ctl_answers", head + b"\4\0"
+            for rows in (b"\0\1\1\1\2\2\3\3", b"\6\0\60\0\40" + b"\7" * 32,
+                         b"\7\0\4\0\30\0\0\0\2" + bytes(16) + b"\1" * 4,
+                         b"\10\0\100\0\40" + b"\303\274\033\"\\" * 8,
+                         b"\10\0\4\0\1\2", b"\11\0\30\0\20::1/64 \377\033xx",
+                         b"\373", b"\374", b"\375", b"\5", b"\361\0\4"):
+                yield "ctl_answers", head + rows + b"\4\0"
+                yield "ctl_answers", head + rows * 2 + b"\12\0\4\0\1\1\0\0"
+                yield "ctl_answers", head + rows + b"\12\0\4\0\1\2\0\0"
+
+    with open(os.path.join(HERE, "..", "..", "etc", "flexmusicd.conf"),
+              encoding="utf-8") as f:
+        example = f.read()
+    keys = re.findall(r"^#?([a-z_0-9]+ *=.*)$", example, re.M)
+    for name in ("config", "ctl_settings"):
+        yield name, example.encode()
+        yield name, "\n".join(keys).encode()
+        for line in keys + CONFIG_LINES:
+            yield name, line.encode() + b"\n"
+            yield name, line.encode().replace(b"=", b"+=")
+
+    # One field of a message to the master, changed, with a session there.
+    begun = b"\0\2\0\0\4\0\0\0"
+    for what in range(8, 16):
+        for rule in range(5):
+            for at in (4, 8, 12):
+                for value in (1, 2, 3, 4, 5, 10):
+                    here = bytes([what]) + (
+                        bytes([7, 0]) if what == 15 else bytes([rule]))
+                    field = b"\40\0" + bytes([at]) + b"\0\1" + bytes([value])
+                    yield "channel_master", begun + (here + field) * 2
 
     users = (b"ada:$2b$04$cVWp4XaNU8a4v1uMRum2SO026BWLIoQMD/TXg5uZV.0P.uO8m3YE"
              b"m\n# users\r\n\nbob:$y$j75$F5Jx5fExrKuPp53xLKQ..1$f9xplorlluprJ5"

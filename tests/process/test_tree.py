@@ -178,6 +178,33 @@ class Style(unittest.TestCase):
                 self.assertEqual(result.returncode, 0, result.stderr)
 
 
+class Fuzzers(unittest.TestCase):
+    """What belongs to each fuzzer."""
+
+    def test_each_has_a_corpus_and_a_purpose(self):
+        """... a comment that says so, and a place in the documents."""
+        folder = os.path.join(TOP, "tests", "fuzz")
+        document = read(os.path.join(TOP, "docs/ARCHITECTURE.md"))
+        names = [os.path.basename(path)[len("fuzz_"):-len(".c")]
+                 for path in glob.glob(os.path.join(folder, "fuzz_*.c"))]
+        self.assertGreater(len(names), 18)
+        size = 0
+        for fuzzer in names:
+            head = read(os.path.join(folder, "fuzz_%s.c" % fuzzer)).split(
+                "*/")[0]
+            with self.subTest(fuzzer=fuzzer):
+                self.assertIn("Runs in: the fuzzers alone.", head)
+                self.assertRegex(head, r"\n \* Covers: ")
+                self.assertIn("`%s`" % fuzzer, document)
+                kept = glob.glob(os.path.join(folder, "corpus", fuzzer, "*"))
+                self.assertGreater(len(kept), 4)
+                self.assertLess(len(kept), 1000)
+                size += sum(os.path.getsize(path) for path in kept)
+        self.assertLess(size, 1536 * 1024)
+        self.assertEqual(
+            sorted(os.listdir(os.path.join(folder, "corpus"))), sorted(names))
+
+
 class Documents(unittest.TestCase):
     """Pages and documents against the source."""
 
