@@ -79,7 +79,9 @@ auth_ask(struct worker *w, const struct command_word *user,
 
 	auth_fill(&m->auth, user, password);
 	sent = channel_send(w->auth, MESSAGE_AUTH, m);
+	/* Auth may take seconds, and has it now. */
 	explicit_bzero(&m->auth, sizeof(m->auth));
+	explicit_bzero(w->command, w->command_len);
 	if (!sent)
 		return FMLTP_INTERNAL;
 	error =

@@ -172,8 +172,7 @@ session_quit(struct worker *w, const struct command_word *words, size_t count,
 }
 
 void
-session_answer(
-    struct worker *w, const uint8_t *packet, size_t len, struct buf *out)
+session_answer(struct worker *w, uint8_t *packet, size_t len, struct buf *out)
 {
 	const struct session_command *c = NULL;
 	struct command_word words[SESSION_ARGUMENTS];
@@ -182,6 +181,8 @@ session_answer(
 	bool valid = false;
 
 	w->commands++;
+	w->command = packet;
+	w->command_len = len;
 	if (command_parse(packet, len, &command))
 		c = session_find(w, &command.name);
 	if (c != NULL)

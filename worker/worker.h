@@ -59,6 +59,8 @@ struct worker {
 	bool lockdown; /* the client has not authenticated, and has to */
 	int auth; /* channel, in lockdown alone */
 	uint64_t auth_until; /* the end of the authoritative phase */
+	uint8_t *command; /* the packet that is being answered */
+	size_t command_len;
 	/* A token, decoded; its plaintext takes the ciphertext's place.
 	 * WORKER_RAW_MAX bytes, behind the master's message. */
 	uint8_t *raw;
@@ -143,8 +145,8 @@ enum fmltp_error keys_exchange(struct worker *w, const uint8_t *y);
 enum fmltp_error auth_begin(struct worker *w);
 /*
  * Asks auth about a name and a password, either of any length, and waits for
- * its outcome.  FMLTP_OK and `*outcome`; FMLTP_TIMEOUT where the phase's time
- * ran out; else what broke.
+ * its outcome.  The packet that they came in is wiped before.  FMLTP_OK and
+ * `*outcome`; FMLTP_TIMEOUT where the phase's time ran out; else what broke.
  */
 enum fmltp_error auth_ask(struct worker *w, const struct command_word *user,
     const struct command_word *password, enum auth_outcome *outcome);
@@ -160,9 +162,10 @@ enum fmltp_error handshake_serve(struct worker *w);
 enum fmltp_error session_serve(struct worker *w, enum session_end *end);
 /*
  * Answers one packet: writes the answer into `out`.  Pure but for
- * w->commands, w->over and w->end, and for AUTH, which asks auth and waits.
+ * w->commands, w->over and w->end, and for AUTH, which asks auth and waits:
+ * it wipes the packet before that.
  */
-void session_answer(
-    struct worker *w, const uint8_t *packet, size_t len, struct buf *out);
+void
+session_answer(struct worker *w, uint8_t *packet, size_t len, struct buf *out);
 
 #endif

@@ -37,10 +37,13 @@ static const char *
 answer(struct worker *w, const void *packet, size_t len)
 {
 	static char text[WORKER_PLAIN_MAX + 1];
+	static uint8_t plain[WORKER_RAW_MAX];
 	struct buf b;
 
+	assert_true(len <= sizeof(plain));
+	memcpy(plain, packet, len);
 	buf_init(&b, text, WORKER_PLAIN_MAX);
-	session_answer(w, packet, len, &b);
+	session_answer(w, plain, len, &b);
 	assert_false(b.failed);
 	assert_true(b.len <= COMMAND_ANSWER_MAX);
 	text[b.len] = '\0';
