@@ -384,6 +384,8 @@ session_run_lines(struct session *s, int in, bool prompt, struct failure *f)
 			result = failure_set(f, CLIENT_COMMAND, NULL,
 			    "a command was not sent: %s", why);
 		}
+		/* It may have been an AUTH, and the next one may be shorter. */
+		explicit_bzero(line, sizeof(line));
 		if (result == CLIENT_COMMAND) {
 			if (!prompt)
 				failed = result;
