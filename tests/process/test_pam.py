@@ -23,6 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 
 import fmltp  # noqa: E402
 import harness  # noqa: E402
+import memory  # noqa: E402
 import runner  # noqa: E402
 
 GRANTED = b"150 Authentication successful.\r\n"
@@ -506,6 +507,31 @@ class WithoutRoot(harness.OwnServerCase):
                                   user=server.user)
         self.assertEqual(done.returncode, 1)
         self.assertIn("needs a server that is started as root", done.stderr)
+
+
+@unittest.skipIf(harness.SANITIZED,
+                 "sanitizers keep copies of what they watch")
+class Memory(Case, memory.Judge):
+    """Where a password is."""
+
+    def test_password(self):
+        """With the verdict it is gone; until then it is in pam alone."""
+        server = self.start()
+        pam = server.one("pam")
+        for name, word, answer in (("slow", "a password that is wrong",
+                                    REFUSED), ("alice", PASSWORD, GRANTED)):
+            # Its first word is one that programs have, too.
+            needles = memory.text("password", word[8:].encode())
+            with server.client() as client:
+                client.handshake()
+                client.send_command("AUTH %s %s" % (name, word))
+                if name == "slow":
+                    harness.wait_for("the password in pam", lambda n=needles:
+                                     memory.find(memory.snapshot(pam.pid), n))
+                    self.nowhere(server, needles, but=server.role("pam"))
+                self.assertEqual(client.read_answer(), answer)
+                self.nowhere(server, needles)
+                client.quit()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
  * Runs in: the unit tests alone.  Linked with BN_priv_rand_range,
  * BN_mod_exp_mont_consttime and EVP_KDF_derive wrapped.
  */
+#include <stdlib.h>
+
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/dh.h>
@@ -14,6 +16,7 @@
 #include <openssl/param_build.h>
 
 #include "fmltp/kex.h"
+#include "tests/unit/memory.h"
 #include "tests/unit/unit.h"
 #include "tests/vectors.h"
 
@@ -487,6 +490,40 @@ test_kex_failures(void **state)
 	kex_group_free(NULL);
 }
 
+/* Nothing of an exchange stays: of the shared secret and of the exponent in
+ * no form, and of the key where it was asked for alone. */
+static void
+test_kex_leaves_nothing(void **state)
+{
+	static uint8_t key[FERNET_KEY_LEN], y[DH_PRIME_MAX];
+	const struct vector_kex *v;
+	struct dh_params params;
+	struct kex_group *g;
+	struct kex_pair *pair;
+
+	if (!MEMORY_CAN_BE_READ || getenv("FLEXMUSIC_VALGRIND") != NULL)
+		skip();
+	for (v = vector_kex; v < vector_kex + COUNT_OF(vector_kex); v++) {
+		parse_params(v, &params);
+		parse_public(v->client_kex_id, &params, y);
+		g = kex_group_new(&params);
+		assert_non_null(g);
+		pair = kex_pair_from(g, v->server_x, v->server_x_len);
+		assert_non_null(pair);
+		assert_true(memory_count(v->server_x, v->server_x_len) > 0);
+		assert_int_equal(kex_derive(pair, y, key), FMLTP_OK);
+		assert_int_equal(memory_count(v->secret, v->secret_len), 0);
+		assert_int_equal(
+		    memory_count(v->key, 16), memory_count(v->key + 16, 16));
+		assert_true(memory_count(v->key, 16) > 0);
+		explicit_bzero(key, sizeof(key));
+		assert_int_equal(memory_count(v->key, sizeof(key)), 0);
+		kex_pair_free(pair);
+		assert_int_equal(memory_count(v->server_x, v->server_x_len), 0);
+		kex_group_free(g);
+	}
+}
+
 static void
 test_kex_group_bad(void **state)
 {
@@ -593,6 +630,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* The first: others leave their own copies. */
+		cmocka_unit_test_setup(test_kex_leaves_nothing, setup),
 		cmocka_unit_test_setup(test_kex_vectors, setup),
 		cmocka_unit_test_setup(test_kex_pair_from, setup),
 		cmocka_unit_test_setup(test_kex_exponent_range, setup),
