@@ -83,6 +83,7 @@ auth_prepare(struct helper *h)
 {
 	struct auth *a;
 
+	h->memory = sandbox_lock_memory(roles[h->role].locked_heap);
 	a = calloc(1, sizeof(*a));
 	if (a == NULL)
 		_exit(1);

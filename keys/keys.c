@@ -328,6 +328,7 @@ keys_prepare(struct helper *h)
 	struct event_config *config;
 	struct keys *k;
 
+	h->memory = sandbox_lock_memory(roles[h->role].locked_heap);
 	k = calloc(1, sizeof(*k));
 	config = event_config_new();
 	if (k == NULL || config == NULL)

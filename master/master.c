@@ -836,6 +836,9 @@ master_main(int argc, char **argv)
 	if (!daemon_inherit_nothing())
 		master_fatal(&m, "/dev/null: %s", strerror(errno));
 	m.as_root = geteuid() == 0;
+	if (sandbox_forbid_dumps() == -1)
+		master_fatal(
+		    &m, "cannot forbid core dumps: %s", strerror(errno));
 	/* Before any file is opened, so that start and reload see the same
 	 * permissions. */
 	if (m.as_root && sandbox_limit_master() == -1)

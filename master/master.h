@@ -386,6 +386,7 @@ struct master {
 	int chroot_fd;
 	int ready_fd; /* to the parent that waits, or -1 */
 	uint32_t nofile; /* hard limit of descriptors */
+	bool unlocked_logged; /* that memory is not locked */
 	int notify_fd; /* to systemd, or -1 */
 
 	struct listener_list listeners;

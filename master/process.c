@@ -270,6 +270,26 @@ process_send_start(struct master *m, int channel, enum role_id role,
 	return channel_send_fds(channel, MESSAGE_START, &s, &m->chroot_fd);
 }
 
+/* Whether secrets can be swapped out; that they can is said once. */
+static const char *
+process_memory(struct master *m, const struct sandbox_layers *l)
+{
+	switch (l->memory) {
+	case SANDBOX_MEMORY_PLAIN:
+		return "plain";
+	case SANDBOX_MEMORY_LOCKED:
+		return "locked";
+	default:
+		break;
+	}
+	if (!m->unlocked_logged)
+		log_event(m->log, LOG_WARNING, "layer-missing",
+		    "layer=memory-lock why=\"RLIMIT_MEMLOCK is too low: what "
+		    "keys and auth hold may be swapped\"");
+	m->unlocked_logged = true;
+	return "unlocked";
+}
+
 static bool
 process_serve_started(void *arg, const union message_any *m, int *fds)
 {
@@ -277,9 +297,10 @@ process_serve_started(void *arg, const union message_any *m, int *fds)
 	const struct sandbox_layers *l = &m->message_started.layers;
 
 	log_event(p->m->log, LOG_DEBUG, "sandbox",
-	    "role=%s users=%s chroot=%s seccomp=%s landlock=%d",
+	    "role=%s users=%s chroot=%s seccomp=%s landlock=%d memory=%s",
 	    roles[p->kind->role].name, l->users ? "yes" : "no",
-	    l->root_dir ? "yes" : "no", l->seccomp ? "yes" : "no", l->landlock);
+	    l->root_dir ? "yes" : "no", l->seccomp ? "yes" : "no", l->landlock,
+	    process_memory(p->m, l));
 	p->state = PROCESS_UP;
 	p->up_ms = master_now();
 	channel_init(

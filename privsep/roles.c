@@ -43,7 +43,7 @@ const struct role roles[ROLE_COUNT] = {
 	    .nofile = DESCRIPTORS,
 	    .rootless_nproc = LEFT,
 	    .rootless_nofile = DESCRIPTORS,
-	    .core = LEFT,
+	    .core = FIXED(0),
 	    .fsize = LEFT,
 	},
 	[ROLE_ZYGOTE] = {
@@ -102,6 +102,8 @@ const struct role roles[ROLE_COUNT] = {
 	    .rootless_nofile = DESCRIPTORS,
 	    .core = FIXED(0),
 	    .fsize = FIXED(0),
+	    /* Pools of several generations and thousands of channels fit. */
+	    .locked_heap = 2 * 1024 * 1024,
 	},
 	[ROLE_PARAMGEN] = {
 	    .name = "paramgen",
@@ -133,6 +135,8 @@ const struct role roles[ROLE_COUNT] = {
 	    .rootless_nofile = DESCRIPTORS,
 	    .core = FIXED(0),
 	    .fsize = FIXED(0),
+	    /* Two tables of a megabyte fit, and thousands of sessions. */
+	    .locked_heap = 4 * 1024 * 1024,
 	},
 	/* Only in a server that was started as root. */
 	[ROLE_PAM] = {

@@ -90,6 +90,9 @@ struct role {
 	struct role_limit rootless_nofile;
 	struct role_limit core;
 	struct role_limit fsize;
+	/* What it can write to stays in memory, where RLIMIT_MEMLOCK allows
+	 * that: its heap of so many bytes is made ahead.  0: it does not. */
+	uint32_t locked_heap;
 };
 
 extern const struct role roles[ROLE_COUNT];

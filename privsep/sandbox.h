@@ -25,12 +25,20 @@ struct sandbox_program {
 	struct sock_filter code[SANDBOX_PROGRAM_MAX];
 };
 
+/* Whether what a process writes can be swapped out. */
+enum sandbox_memory {
+	SANDBOX_MEMORY_PLAIN, /* as any process's: nothing in it has to last */
+	SANDBOX_MEMORY_LOCKED,
+	SANDBOX_MEMORY_UNLOCKED /* it was to be locked, and can't be */
+};
+
 /* What is in force; what the kernel lacks is logged at start. */
 struct sandbox_layers {
 	uint8_t users; /* own user and group */
 	uint8_t root_dir; /* chroot */
 	uint8_t seccomp;
 	int32_t landlock; /* the ABI in use; 0: none */
+	uint32_t memory; /* enum sandbox_memory */
 };
 
 /* The steps, in their order: which one failed is told to the master. */
@@ -86,6 +94,14 @@ struct sandbox_identity {
 int sandbox_prepare(int keep, enum sandbox_step *step);
 
 /*
+ * Locks what this process can write to, each page once it is touched: its
+ * data, its stack, and a heap of `heap` bytes that is made ahead and does not
+ * shrink, from which all is allocated that fits.  All of it or nothing: where
+ * RLIMIT_MEMLOCK is too low, nothing else changes.  Before the sandbox.
+ */
+enum sandbox_memory sandbox_lock_memory(size_t heap);
+
+/*
  * Gives up everything: chroot, groups, user, capabilities, limits, dumping,
  * new privileges, Landlock, and the filter last.  0 and `layers`, or -1 with
  * errno and `*step`: the caller ends.
@@ -100,6 +116,12 @@ int sandbox_enter(const struct sandbox_identity *id,
  */
 int sandbox_enter_child(pid_t parent, const struct role *role,
     const struct sandbox_program *program);
+
+/*
+ * No core dump of this process, nor of any that it starts, and no tracer of
+ * its own user's.  0 or -1 with errno.
+ */
+int sandbox_forbid_dumps(void);
 
 /*
  * The master's own, at its very start as root: inheritable, permitted and

@@ -3,6 +3,7 @@
  *
  * Runs in: every server process, at its start.
  */
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -10,8 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -152,6 +157,18 @@ sandbox_limit(int resource, uint32_t value)
 }
 
 int
+sandbox_forbid_dumps(void)
+{
+	if (sandbox_limit(RLIMIT_CORE, 0) == -1)
+		return -1;
+#ifdef FLEXMUSIC_SANITIZER
+	return 0; /* the leak sanitizer looks at a process as a tracer does */
+#else
+	return prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+int
 sandbox_landlock_abi(void)
 {
 	long abi = syscall(
@@ -277,6 +294,65 @@ sandbox_change_user(const struct sandbox_identity *id, enum sandbox_step *step)
 	*step = SANDBOX_UID;
 	return setresuid(id->uid, id->uid, id->uid);
 }
+
+#ifdef FLEXMUSIC_SANITIZER
+/* The sanitizers' allocator is another. */
+enum sandbox_memory
+sandbox_lock_memory(size_t heap)
+{
+	return SANDBOX_MEMORY_PLAIN;
+}
+#else
+/* The heap at its full size, and nothing beside it. */
+static bool
+sandbox_make_heap(size_t heap)
+{
+	char *room;
+
+	if (mallopt(M_MMAP_THRESHOLD, (int)(2 * heap)) == 0 ||
+	    mallopt(M_TRIM_THRESHOLD, INT_MAX) == 0 ||
+	    (room = malloc(heap)) == NULL)
+		return false;
+	/* So that no compiler leaves the two calls out. */
+	explicit_bzero(room, 1);
+	free(room);
+	return true;
+}
+
+/* Locks every mapping that can be written to and is this process's alone. */
+static bool
+sandbox_lock_mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	char line[512], mode[8];
+	unsigned long begin, end;
+	bool locked = maps != NULL;
+
+	while (locked && fgets(line, sizeof(line), maps) != NULL)
+		if (sscanf(line, "%lx-%lx %7s", &begin, &end, mode) == 3 &&
+		    strcmp(mode, "rw-p") == 0)
+			locked = mlock2((const void *)begin, end - begin,
+				     MLOCK_ONFAULT) == 0;
+	if (maps != NULL)
+		fclose(maps);
+	return locked;
+}
+
+enum sandbox_memory
+sandbox_lock_memory(size_t heap)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_MEMLOCK, &limit);
+	}
+	if (sandbox_make_heap(heap) && sandbox_lock_mappings())
+		return SANDBOX_MEMORY_LOCKED;
+	(void)munlockall();
+	return SANDBOX_MEMORY_UNLOCKED;
+}
+#endif
 
 int
 sandbox_enter(const struct sandbox_identity *id, struct sandbox_layers *layers,

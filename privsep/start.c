@@ -160,6 +160,7 @@ helper_run(enum role_id role, char *title, size_t title_len)
 	if (h.start.self_test)
 		sandbox_trap(start_trapped);
 	memset(&started, 0, sizeof(started));
+	started.layers.memory = h.memory;
 	if (sandbox_enter(&id, &started.layers, &step) == -1)
 		start_fail(step);
 	if (h.start.self_test)

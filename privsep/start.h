@@ -24,6 +24,7 @@ struct helper {
 	int channel; /* to the master */
 	enum role_id role;
 	void *state; /* of the role: set by its prepare function */
+	enum sandbox_memory memory; /* likewise */
 	struct message_start start;
 	/* Where ps(1) reads the process's title: the memory of argv. */
 	char *title;

@@ -129,8 +129,12 @@ class ReadBack(unittest.TestCase):
             self.assertEqual(int(p.status["SigIgn"], 16) & self.mask(),
                              self.mask(), p)
             self.assertEqual(int(p.status["SigCgt"], 16) & self.mask(), 0, p)
+        self.compare_locked(p, role)
         if not harness.ROOT:
             return
+        # Of a process that is not dumpable /proc shows root as the owner.
+        if helper or not harness.SANITIZED:
+            self.assertEqual(os.stat("/proc/%d/environ" % pid).st_uid, 0, p)
         self.compare_descriptors(p, name)
         wanted = server.chroot_dir if role["chroot"] and self.as_root else "/"
         if helper and self.as_root:
@@ -142,8 +146,16 @@ class ReadBack(unittest.TestCase):
             return
         with open("/proc/%d/environ" % pid, "rb") as f:
             self.assertEqual(f.read().strip(b"\0"), b"", p)
-        # Of a process that is not dumpable /proc shows root as the owner.
-        self.assertEqual(os.stat("/proc/%d/environ" % pid).st_uid, 0, p)
+
+    def compare_locked(self, p, role):
+        """Memory that is not swapped: none but where the role says so, and
+        the limit is the usual one or more."""
+        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+        allowed = limit == resource.RLIM_INFINITY or limit >= 8 << 20
+        if not role["locked"] or harness.SANITIZED:
+            self.assertEqual(p.status["VmLck"], "0 kB", p)
+        elif allowed:
+            self.assertNotEqual(p.status["VmLck"], "0 kB", p)
 
     def mask(self):
         """The bits of the signals that helpers ignore."""

@@ -10,6 +10,7 @@ where they lie.  What is in a socket's buffer is the kernel's.
 """
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -236,7 +237,8 @@ class Exchange(harness.ServerCase, memory.Judge):
         x = exponent_of(before, p, public)
         self.assertIsNotNone(x, "no pair of this exchange was ready")
         needles = memory.number("exponent", x, EXPONENT_BITS // 8)
-        self.assertTrue(memory.find(before, needles))
+        found = memory.find(before, needles)
+        self.assertTrue(found)
         self.nowhere(self.server, needles)
 
     @needs_memory
@@ -510,6 +512,67 @@ class Passwords(harness.ServerCase, memory.Judge):
         self.server.log.wait("users", start=mark)
         self.nowhere(self.server, old)
         self.here(auth, self.users.needle("bcrypt"))
+
+
+@unittest.skipUnless(harness.ROOT, "needs root to read memory")
+@needs_memory
+class Locked(harness.OwnServerCase, memory.Judge):
+    """What is secret is not swapped out, where the system lets it be."""
+
+    def start(self, **keys):
+        users = Users()
+        self.addCleanup(users.remove)
+        return super().start(auth_method="auth", auth_file=users.path,
+                             auth_processes=1, **keys)
+
+    def test_locked(self):
+        """The memory of keys and auth: heap, data, stack."""
+        if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] not in (
+                -1, resource.RLIM_INFINITY) and resource.getrlimit(
+                    resource.RLIMIT_MEMLOCK)[1] < 8 << 20:
+            self.skipTest("RLIMIT_MEMLOCK is below 8 MiB")
+        server = self.start()
+        with server.client() as client:
+            client.handshake()
+            self.assertEqual(client.auth("sha512", USERS["sha512"][0]),
+                             GRANTED)
+            for p in server.role("keys") + server.role("auth"):
+                with self.subTest(process=p):
+                    self.assertGreater(int(p.status["VmLck"].split()[0]),
+                                       2048)
+                    written = [r for r in memory.regions(p.pid)
+                               if "wr" in r.flags and "sh" not in r.flags]
+                    self.assertLessEqual({"[heap]", "[stack]"},
+                                         {r.name for r in written})
+                    self.assertEqual([r for r in written
+                                      if "lo" not in r.flags], [])
+                    # Only what is touched: the heap is made ahead.
+                    self.assertLess(int(p.status["VmRSS"].split()[0]), 16384)
+            client.quit()
+        self.assertEqual(server.log.find("layer-missing",
+                                         layer="memory-lock"), [])
+        for role, word in (("keys", "locked"), ("auth", "locked"),
+                           ("zygote", "plain")):
+            self.assertEqual({e["memory"] for e in server.log.find(
+                "sandbox", role=role)}, {word})
+
+    def test_not_allowed(self):
+        """Where the limit is too low, it is said once, and all is served."""
+        server = self.start(
+            binary="/usr/bin/prlimit",
+            arguments=["--memlock=65536:65536", harness.DAEMON, "-d", "-v"],
+            keys_processes=2)
+        with server.client() as client:
+            client.handshake()
+            self.assertEqual(client.auth("yescrypt", USERS["yescrypt"][0]),
+                             GRANTED)
+            client.quit()
+        for p in server.role("keys") + server.role("auth"):
+            self.assertEqual(p.status["VmLck"], "0 kB", p)
+        self.assertEqual(len(server.log.find(
+            "layer-missing", layer="memory-lock")), 1)
+        self.assertEqual({e["memory"] for e in server.log.find(
+            "sandbox", role=("keys", "auth"))}, {"unlocked"})
 
 
 @unittest.skipUnless(harness.ROOT, "needs root to read memory")

@@ -186,6 +186,18 @@ cell_none(enum role_id role)
 }
 
 static void
+cell_yes(enum role_id role)
+{
+	printf("yes");
+}
+
+static void
+cell_locked(enum role_id role)
+{
+	printf("%s", roles[role].locked_heap != 0 ? "where allowed" : "no");
+}
+
+static void
 cell_root(enum role_id role)
 {
 	printf("%s", roles[role].chroot ? "`chroot_dir`, empty" : "/");
@@ -316,7 +328,9 @@ static const struct {
 	{ "root and working directory", cell_root },
 	{ "seccomp", cell_filters },
 	{ "Landlock", cell_landlock },
-	{ "no_new_privs, not dumpable", cell_helper },
+	{ "no_new_privs", cell_helper },
+	{ "not dumpable", cell_yes },
+	{ "memory locked (VmLck)", cell_locked },
 	{ "signals ignored (SigIgn)", cell_signals },
 	{ "processes (RLIMIT_NPROC)", cell_nproc },
 	{ "descriptors (RLIMIT_NOFILE)", cell_nofile },
@@ -586,6 +600,8 @@ print_json(void)
 		json_limit("rootless_nofile", &r->rootless_nofile);
 		json_limit("core", &r->core);
 		json_limit("fsize", &r->fsize);
+		printf(
+		    ", \"locked\": %s", r->locked_heap != 0 ? "true" : "false");
 		json_descriptors((enum role_id)i);
 		json_rows((enum role_id)i);
 		printf("}");
