@@ -245,6 +245,8 @@ help:
 	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each; FUZZ="stream users" some'
 	@echo 'make fuzz-coverage  what the kept corpus reaches; fuzz-corpus makes it anew'
 	@echo 'make fuzz-server    mutated packets to a real server, FUZZ_SECONDS=10'
+	@echo 'make analyze    what gcc, clang, clang-tidy and cppcheck find; -j2'
+	@echo 'make valgrind   the pure unit tests under memcheck'
 	@echo 'make install    DESTDIR=, PREFIX=/usr/local, SYSCONFDIR=/etc'
 	@echo 'make uninstall  leaves configuration and state'
 	@echo 'make clean      removes build/'

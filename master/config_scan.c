@@ -471,7 +471,6 @@ scan_statement(struct scan *s)
 
 	if (!scan_key(s, &st))
 		return false;
-	end = s->p;
 	if (*s->p == '{') {
 		if (!scan_list(s, &st))
 			return false;

@@ -1066,13 +1066,13 @@ control_stop(struct master *m)
 void
 control_free(struct master *m)
 {
-	struct control_client *c;
+	struct control_client *c, *next;
 
 	if (m->control == NULL)
 		return;
 	control_stop(m);
-	while ((c = TAILQ_FIRST(&m->control->clients)) != NULL)
-		control_close(c);
+	TAILQ_FOREACH_SAFE(c, &m->control->clients, entry, next)
+	control_close(c);
 	free(m->control);
 	m->control = NULL;
 }

@@ -171,7 +171,7 @@ sieve_strike_prime(const struct sieve *s, uint32_t r, uint32_t t)
 static void
 sieve_flush(struct sieve *s)
 {
-	uint64_t t[SIEVE_LANES];
+	uint64_t t[SIEVE_LANES] = { 0 };
 	const struct sieve_divisor *v;
 	unsigned lane, i;
 

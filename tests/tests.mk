@@ -11,6 +11,7 @@ $(LIBHOUSE): $(call obj,$(HOUSE_SRC))
 
 include tests/unit/unit.mk
 -include tests/fuzz/fuzz.mk
+-include tests/analyze/analyze.mk
 
 comma := ,
 # The server whose calls fail when a test wants it (tests/faults/fault.h), with
