@@ -49,3 +49,18 @@ $(UNIT_TESTS): $(B)/%: $(B)/%.o $(LIBHOUSE) $(FMLTP_LIB)
 .PHONY: unit
 unit: $(UNIT_TESTS)
 	$(Q)s=0; for t in $(UNIT_TESTS); do $$t || s=1; done; exit $$s
+
+# The pure ones under valgrind: no processes, no filters, no large primes.
+VALGRIND_TESTS := $(addprefix $(B)/tests/unit/test_,base64url buf crypto dhkey \
+	error fernet kex replay secure sieve source status stream text users \
+	version)
+VALGRIND := valgrind --quiet --error-exitcode=99 --leak-check=full \
+	--show-leak-kinds=all --errors-for-leak-kinds=definite,possible
+VALGRIND_LOGS := $(addsuffix .valgrind,$(VALGRIND_TESTS))
+
+$(VALGRIND_LOGS): %.valgrind: % FORCE
+	$(Q)FLEXMUSIC_VALGRIND=1 $(VALGRIND) $< > $@ 2>&1 || { cat $@; exit 1; }
+
+.PHONY: valgrind
+valgrind: $(VALGRIND_LOGS)
+	@printf '  %-16s %s programs, no finding\n' valgrind $(words $^)
