@@ -57,6 +57,25 @@ $(FACTS): $(call obj,tests/tools/facts.c privsep/roles.c privsep/roles_text.c \
 docs: $(FACTS)
 	@BUILD=$(B) $(PYTHON) tests/tools/docs.py
 
+# The server whose workers are taken over: see tests/rogue.
+ROGUE := $(B)/rogue/flexmusicd $(B)/rogue/flexmusicd-worker
+
+$(B)/rogue/flexmusicd: $(call obj,$(DAEMON_SRC) tests/rogue/calm.c \
+    tests/rogue/heap.c) $(FMLTP_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -pie $^ -o $@ $(LDFLAGS_ALL) \
+	    -Wl,--wrap=master_count_attack,--wrap=session_zygote_lost \
+	    $(DAEMON_LIBS)
+
+$(B)/rogue/flexmusicd-worker: $(call obj,$(WORKER_SRC) tests/rogue/taken.c \
+    tests/rogue/serve.c) $(FMLTP_LIB)
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(WORKER_LINK) $^ -o $@ $(LDFLAGS_ALL) \
+	    -Wl,--gc-sections,--wrap=worker_run,--wrap=channel_receive \
+	    $(WORKER_LIBS)
+
 PYTHON := /usr/bin/python3
 TEST_ENV = BUILD=$(B) CC='$(CC)' $(if $(SANITIZE),FLEXMUSIC_SANITIZE=1) \
 	$(if $(SANITIZE),ASAN_OPTIONS=detect_leaks=0:handle_segv=0)
@@ -81,7 +100,7 @@ run: deps-demo
 	@BUILD=$(B) sh tests/run_server.sh
 
 .PHONY: check-now
-check-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS)
+check-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS) $(ROGUE)
 	@$(TEST_ENV) $(PYTHON) tests/run.py $(if $(ONLY),--only '$(ONLY)') \
 	    --unit $(UNIT_TESTS) \
 	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)

@@ -109,6 +109,25 @@ def seed_state(directory, bits, n=1, first=0):
     return prints
 
 
+# -- users ---------------------------------------------------------------
+
+
+def make_hash(password):
+    """SHA-512 of crypt(3), few rounds."""
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    salt = b"$6$rounds=1000$" + os.urandom(6).hex().encode()
+    return library.crypt(password.encode(), salt).decode()
+
+
+def make_users(path, users):
+    """A users file: names and passwords."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w") as f:
+        for name, password in users.items():
+            f.write("%s:%s\n" % (name, make_hash(password)))
+
+
 # -- the log -------------------------------------------------------------
 
 PAIR = re.compile(r'([A-Za-z_][\w.-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')

@@ -6,7 +6,6 @@ lockdown serves, what AUTH takes, how long a refusal is, and how such a
 session ends.
 """
 
-import ctypes
 import os
 import shutil
 import signal
@@ -72,14 +71,6 @@ WRONG = [
 BEFORE = ["SELECT x", "DESELECT", "SEARCH x", "GET 1", "FETCH 1", "PLAY", ""]
 
 
-def make_hash(password):
-    """SHA-512 of crypt(3), few rounds."""
-    library = ctypes.CDLL("libcrypt.so.1")
-    library.crypt.restype = ctypes.c_char_p
-    salt = b"$6$rounds=1000$" + os.urandom(6).hex().encode()
-    return library.crypt(password.encode(), salt).decode()
-
-
 class Users:
     """The users file of this run."""
 
@@ -91,10 +82,7 @@ class Users:
         """Writes it."""
         cls.directory = tempfile.mkdtemp(prefix="flexmusic-test-")
         cls.path = os.path.join(cls.directory, "users")
-        fd = os.open(cls.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w") as f:
-            for name, password in USERS.items():
-                f.write("%s:%s\n" % (name, make_hash(password)))
+        harness.make_users(cls.path, USERS)
 
 
 def setUpModule():  # pylint: disable=invalid-name

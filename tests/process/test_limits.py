@@ -99,13 +99,8 @@ def commit(client, reason):
 
 def make_users(directory):
     """A users file: alice, with the password wonderland."""
-    library = ctypes.CDLL("libcrypt.so.1")
-    library.crypt.restype = ctypes.c_char_p
-    line = library.crypt(b"wonderland", b"$6$rounds=1000$saltsalt").decode()
     path = os.path.join(directory, "users")
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w") as f:
-        f.write("alice:%s\n" % line)
+    harness.make_users(path, {"alice": "wonderland"})
     return path
 
 
