@@ -60,9 +60,12 @@ process_reap(int pidfd, int *signal_number, int *status)
 	siginfo_t info;
 
 	memset(&info, 0, sizeof(info));
+	*signal_number = *status = 0;
+	/* Reaped already: a zygote may have said that it is two workers. */
 	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | __WALL) ==
-		-1 ||
-	    info.si_pid == 0)
+	    -1)
+		return errno == ECHILD;
+	if (info.si_pid == 0)
 		return false;
 	*signal_number = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	*status = info.si_code == CLD_EXITED ? info.si_status : 0;

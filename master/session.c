@@ -5,6 +5,8 @@
  * Runs in: master, as root.  Never sees a byte of the client: the friendly
  * name that a worker reports is of fixed size and is logged quoted.
  */
+#include <sys/wait.h>
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -690,6 +692,19 @@ session_begin(
 	close(fd);
 }
 
+/*
+ * A process that the zygote has forked is a child, and its pidfd tells when it
+ * ends.  Any other descriptor would never say so, or could not be waited for.
+ */
+static bool
+session_is_worker(int pidfd)
+{
+	siginfo_t info;
+
+	return waitid(P_PIDFD, (id_t)pidfd, &info,
+		   WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
+}
+
 /* The zygote answers in the order in which it was asked. */
 static struct session *
 session_spawned(struct process *zygote, uint64_t id)
@@ -733,7 +748,7 @@ session_serve_spawned(void *arg, const union message_any *any, int *fds)
 	struct session *s =
 	    session_spawned(zygote, any->message_spawned.session);
 
-	if (s == NULL) {
+	if (s == NULL || !session_is_worker(fds[0])) {
 		process_signal(fds[0], SIGKILL);
 		close(fds[0]);
 		return false;

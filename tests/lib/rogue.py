@@ -257,7 +257,7 @@ class Rogue:
 
     def header(self, data_len, fds=()):
         """A struct msghdr for sendmsg(2) or recvmsg(2); the message's bytes
-        are 256 behind it."""
+        are 4096 behind it."""
         control = b""
         if fds:
             body = struct.pack("<%di" % len(fds), *fds)
@@ -267,7 +267,7 @@ class Rogue:
         base = self.where()["scratch"]
         head = struct.pack("<QIIQQQQiI", 0, 0, 0, base + 64, 1,
                            base + 80, len(control) if fds else 128, 0, 0)
-        head = head.ljust(64, b"\0") + struct.pack("<QQ", base + 256,
+        head = head.ljust(64, b"\0") + struct.pack("<QQ", base + 4096,
                                                    data_len)
         self.scratch((head + control).ljust(256, b"\0"))
         return base
@@ -275,7 +275,7 @@ class Rogue:
     def send_fds(self, fd, data, fds):
         """A message with descriptors, by sendmsg(2), unanswered."""
         head = self.header(len(data), fds)
-        self.scratch(data, 256)
+        self.scratch(data, 4096)
         self.tell("call", 46, fd, head, 0)
 
     def receive_fds(self, fd, size=8192):
@@ -288,7 +288,7 @@ class Rogue:
         length = struct.unpack_from("<Q", control)[0]
         count = max(0, (min(length, 128) - 16) // 4)
         fds = list(struct.unpack_from("<%di" % count, control, 16))
-        return self.peek(head + 256, n), fds
+        return self.peek(head + 4096, n), fds
 
     def table(self):
         """The messages that it knows."""
