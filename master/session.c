@@ -762,6 +762,8 @@ session_serve_spawned(void *arg, const union message_any *any, int *fds)
 		return true;
 	}
 	if (s->ended_by_master != NULL) { /* before it was forked */
+		if (s->attack) /* keys has told first */
+			process_signal(s->pidfd, SIGKILL);
 		s->state = SESSION_ENDED;
 		session_set_timer(s, SESSION_LINGER_MS);
 		return true;

@@ -194,6 +194,22 @@ class Zygote(rogue.Case):
             # It forks for that client now, which nobody asked for.
             self.server.log.wait("helper-died", mark, role="zygote")
 
+    def test_violation_before_the_fork(self):
+        """A channel that is misused before the worker is known: it is killed
+        as soon as it is, not when its time is up."""
+        mark = self.server.log.mark()
+        with rogue.Rogue(self.server, rogue.ZYGOTE) as r:
+            r.where()
+            keys = 6  # the worker's end, still in the zygote
+            r.send(keys, b"?")
+            self.server.log.wait("channel-violation", mark, peer=r.peer,
+                                 channel="keys")
+            r.tell("leave")
+            end = self.server.log.wait("handshake-failed", mark, peer=r.peer)
+            self.assertEqual(end["reason"], "channel-violation")
+            # SESSION_LINGER_MS is what an honest worker would have got.
+            self.assertLess(int(end["ms"]), 3000)
+
     def test_silence(self):
         """One that does not fork is given up; others wait no longer."""
         mark = self.server.log.mark()
