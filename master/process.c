@@ -342,6 +342,16 @@ static const struct channel_rule process_start_rules[] = {
 };
 
 static void
+process_close(struct process *p)
+{
+	if (p->channel.fd != -1) {
+		event_del(&p->channel_event);
+		close(p->channel.fd);
+		p->channel.fd = -1;
+	}
+}
+
+static void
 process_ready(evutil_socket_t fd, short what, void *arg)
 {
 	static union message_any message;
@@ -356,7 +366,8 @@ process_ready(evutil_socket_t fd, short what, void *arg)
 	}
 	if (result == CHANNEL_OK || result == CHANNEL_EMPTY)
 		return;
-	event_del(&p->channel_event);
+	/* What it has said besides is not heard. */
+	process_close(p);
 	if (result >= CHANNEL_VIOLATION) {
 		log_event(p->m->log, LOG_ALERT, "channel-violation",
 		    "role=%s pid=%d kind=%s", roles[p->kind->role].name,
@@ -392,16 +403,6 @@ process_schedule(struct process *p)
 	tv.tv_usec = (suseconds_t)(ms % 1000) * 1000;
 	evtimer_assign(&p->restart_event, p->m->base, process_restart, p);
 	master_set_timer(&p->restart_event, &tv);
-}
-
-static void
-process_close(struct process *p)
-{
-	if (p->channel.fd != -1) {
-		event_del(&p->channel_event);
-		close(p->channel.fd);
-		p->channel.fd = -1;
-	}
 }
 
 static void
