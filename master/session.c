@@ -402,6 +402,14 @@ session_authenticated(struct session *s, const struct message_auth_result *r)
 		session_refused(s);
 }
 
+/* A worker says who its client is: what can't be is refused here, since it
+ * goes on to whoever asks for the sessions. */
+static bool
+session_is_client(const struct client_version *c)
+{
+	return memchr(c->name, '\0', sizeof(c->name)) != NULL;
+}
+
 static bool
 session_serve_established(void *arg, const union message_any *any, int *fds)
 {
@@ -409,6 +417,8 @@ session_serve_established(void *arg, const union message_any *any, int *fds)
 	struct session *s = arg;
 	char name[VERSION_NAME_MAX * 4 + 3];
 
+	if (!session_is_client(&e->client))
+		return false;
 	/* One that was told to end does not come back. */
 	if (s->state != SESSION_HANDSHAKE)
 		return true;
@@ -461,7 +471,7 @@ session_serve_end(void *arg, const union message_any *any, int *fds)
 	struct session *s = arg;
 
 	if (e->error >= FMLTP_ERROR_COUNT || e->end >= SESSION_END_COUNT ||
-	    e->stage >= STAGE_COUNT)
+	    e->stage >= STAGE_COUNT || !session_is_client(&e->client))
 		return false;
 	s->end = *e;
 	s->has_end = true;

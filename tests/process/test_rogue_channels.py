@@ -176,6 +176,15 @@ class Open(Case):
                     self.table.bytes("END", rogue.End(**fields))),
                     **violation("master", REFUSED))])
 
+    def test_name_without_end(self):
+        """A name that fills its place, with no NUL behind it."""
+        client = rogue.Client(b"x" * 129)
+        for name, message in (("ESTABLISHED", rogue.Established(
+                client=client)), ("END", rogue.End(client=client))):
+            self.attack([rogue.Attack(name, self.on(
+                "master", "handshake", self.table.bytes(name, message)),
+                **violation("master", REFUSED))])
+
     def test_text(self):
         """A name is quoted whatever it is: it makes no line, no field and no
         control character."""
