@@ -50,8 +50,7 @@ class Zygote(rogue.Case):
                 "signal", str(int(signal.SIGKILL))))
             log.wait("sandbox", mark, role="zygote")
         alerts = [e.name for e in log.read()[mark:] if " alert: " in e.text]
-        self.assertEqual(alerts, ["channel-violation"]
-                         if event == "channel-violation" else [])
+        self.assertEqual(alerts, [event])
 
     def violates(self, kind, *messages):
         """It is caught by the first of these messages."""
