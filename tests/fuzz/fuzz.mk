@@ -37,7 +37,7 @@ FUZZ_WRAP_client_packets := connection_read connection_send \
 	kex_params_quick_check kex_params_are_safe
 FUZZ_WRAP_ctl_answers := connect send recv
 FUZZ_WRAP_channel_helpers := clone search_safe_prime worker_leave
-FUZZ_WRAP_channel_master := fork
+FUZZ_WRAP_channel_master := fork waitid
 
 # $(1): fuzz or lines; $(2): server, client or ctl; $(3): the names
 define fuzz_side

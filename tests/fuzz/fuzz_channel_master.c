@@ -4,10 +4,10 @@
  *
  * Runs in: the fuzzers alone.  The tables and the functions that serve are the
  * master's own, over real channels; a fork fails always, as where there are
- * too many processes.  Each input is a piece of a server's life, and after
- * each step of it the master's books are right: so many sessions, handshakes
- * and descriptors as there are, a violation where one was due, and nobody
- * authenticated but by auth's word.
+ * too many processes, and any descriptor of a SPAWNED is a worker's.  Each
+ * input is a piece of a server's life, and after each step of it the master's
+ * books are right: so many sessions, handshakes and descriptors as there are, a
+ * violation where one was due, and nobody authenticated but by auth's word.
  *
  * Covers: master/session.c: session_serve_established session_serve_active
  * Covers: master/session.c: session_serve_end session_take_messages
@@ -49,6 +49,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 pid_t __wrap_fork(void);
+int __real_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
+int __wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options);
 
 /* A helper as the master has it, and its end of the channel. */
 struct helper_end {
@@ -76,6 +78,16 @@ __wrap_fork(void)
 {
 	errno = EAGAIN;
 	return -1;
+}
+
+/* The descriptors of the input are none of a process. */
+int
+__wrap_waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+	if (type != P_PIDFD || (options & WNOWAIT) == 0)
+		return __real_waitid(type, id, info, options);
+	memset(info, 0, sizeof(*info));
+	return 0;
 }
 
 /* A test's callbacks: what they would start can't be. */
@@ -442,12 +454,14 @@ say(struct world *w, struct fuzz_input *in, int fd, struct channel *c)
 static struct session *
 session_of(struct world *w, size_t place)
 {
-	struct session *s;
+	struct session *s, *newest = NULL;
 
+	/* One before it may linger, with its worker gone. */
 	TAILQ_FOREACH(s, &w->m.sessions, entry)
-	if ((s->id - 1) % SESSIONS_MAX == place)
-		return s;
-	return NULL;
+	if ((s->id - 1) % SESSIONS_MAX == place &&
+	    (newest == NULL || s->id > newest->id))
+		newest = s;
+	return newest;
 }
 
 static void

@@ -21,6 +21,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "fmltp/text.h"
@@ -163,9 +164,14 @@ check_answer(const uint8_t *s, size_t len)
 static void
 check_asked(const struct packet *p, int fd)
 {
+	enum channel_result result;
 	struct message_auth m;
 
-	if (channel_read(fd, MESSAGE_AUTH, &m) != CHANNEL_OK)
+	result = channel_read(fd, MESSAGE_AUTH, &m);
+	/* Replies that the worker left unread, first. */
+	if (result == CHANNEL_CLOSED)
+		result = channel_read(fd, MESSAGE_AUTH, &m);
+	if (result != CHANNEL_OK)
 		return;
 	fuzz_check((m.user_len == 0) == (m.password_len == 0));
 	fuzz_check(
@@ -182,6 +188,19 @@ check_asked(const struct packet *p, int fd)
 			       m.password, m.password_len) == NULL);
 }
 
+/* Of a copy, which it may wipe, and never lengthen. */
+static void
+answer_one(struct worker *w, const struct packet *p, struct buf *b)
+{
+	uint8_t *copy = malloc(p->len);
+
+	fuzz_check(copy != NULL || p->len == 0);
+	if (p->len > 0)
+		memcpy(copy, p->bytes, p->len);
+	session_answer(w, copy, p->len, b);
+	free(copy);
+}
+
 /* One by one. */
 static void
 answer_each(struct trial *t)
@@ -196,7 +215,7 @@ answer_each(struct trial *t)
 	for (i = 0; i < t->packets && !w->over; i++) {
 		lockdown = w->lockdown;
 		buf_init(&b, t->answer[i], sizeof(t->answer[i]));
-		session_answer(w, t->packet[i].bytes, t->packet[i].len, &b);
+		answer_one(w, &t->packet[i], &b);
 		fuzz_check(!b.failed);
 		check_answer(b.data, b.len);
 		t->answer_len[i] = b.len;
