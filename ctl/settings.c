@@ -60,7 +60,7 @@ settings_expands(const char *text)
 	const char *p;
 
 	for (p = text; *p != '\0'; p++) {
-		if (*p == '\n')
+		if (*p == '\n' || *p == quote)
 			quote = '\0';
 		else if (quote == '\0' && *p == '#') {
 			p += strcspn(p, "\n");
@@ -68,8 +68,6 @@ settings_expands(const char *text)
 				return false;
 		} else if (quote == '\0' && (*p == '"' || *p == '\''))
 			quote = *p;
-		else if (*p == quote)
-			quote = '\0';
 		else if (p[0] == '$' && p[1] == '{')
 			return true;
 	}
