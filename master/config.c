@@ -174,30 +174,6 @@ apply_overload(struct config_loader *l)
 	    rate && burst ? "" : ", but where this file sets them itself");
 }
 
-/* Who is served without having to say who he is. */
-static void
-warn_of_no_auth(struct config_loader *l)
-{
-	const struct config *c = l->config;
-	const struct config_place at = { l->reader.line[CONFIG_AUTH_METHOD],
-		config_key_name(CONFIG_AUTH_METHOD), "none", strlen("none") };
-	char list[CONFIG_HOSTS_MAX * sizeof c->host[0].text] = "";
-	size_t i;
-
-	if (c->auth_method != CONFIG_AUTH_NONE)
-		return;
-	for (i = 0; i < c->hosts; i++) {
-		if (config_host_is_loopback(&c->host[i]))
-			continue;
-		if (list[0] != '\0')
-			strlcat(list, ", ", sizeof list);
-		strlcat(list, c->host[i].text, sizeof list);
-	}
-	if (list[0] != '\0')
-		config_message(&l->reader, CONFIG_WARNING, &at,
-		    "nobody is authenticated on %s", list);
-}
-
 /* Rules for two keys together. */
 static void
 check_together(struct config_loader *l)
@@ -223,7 +199,6 @@ check_together(struct config_loader *l)
 	check_users(l, CONFIG_AUTH_USER, &c->auth_user, CONFIG_KEYS_USER,
 	    &c->keys_user, "auth could reach into the key holder");
 	apply_overload(l);
-	warn_of_no_auth(l);
 	if (c->auth_method == CONFIG_AUTH_SYSTEM && !l->need_users) {
 		at.line = l->reader.line[CONFIG_AUTH_METHOD];
 		at.key = config_key_name(CONFIG_AUTH_METHOD);
@@ -566,4 +541,57 @@ config_keep_restart_keys(struct config *next, const struct config *running,
 			ok = false;
 	keep_auth_system(&r, next, running);
 	return ok;
+}
+
+void
+config_replace_hosts(struct config *c, const struct config_host *host,
+    size_t hosts, config_report *report, void *arg)
+{
+	static const enum config_key keys[] = { CONFIG_HOST, CONFIG_PORT };
+	struct config_reader r = {
+		.file = c->path, .report = report, .arg = arg
+	};
+	struct config_place at = { 0 };
+	char *value;
+	size_t i;
+
+	for (i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		if (c->line[keys[i]] == 0)
+			continue;
+		value = value_text(c, keys[i]);
+		at.line = c->line[keys[i]];
+		at.key = config_key_name(keys[i]);
+		at.value = value;
+		at.value_len = value == NULL ? 0 : strlen(value);
+		config_message(&r, CONFIG_WARNING, &at,
+		    "is not used: the service manager passes the sockets");
+		free(value);
+	}
+	memcpy(c->host, host, hosts * sizeof *host);
+	c->hosts = hosts;
+}
+
+void
+config_warn_of_no_auth(const struct config *c, config_report *report, void *arg)
+{
+	struct config_reader r = {
+		.file = c->path, .report = report, .arg = arg
+	};
+	const struct config_place at = { c->line[CONFIG_AUTH_METHOD],
+		config_key_name(CONFIG_AUTH_METHOD), "none", strlen("none") };
+	char list[CONFIG_HOSTS_MAX * sizeof c->host[0].text] = "";
+	size_t i;
+
+	if (c->auth_method != CONFIG_AUTH_NONE)
+		return;
+	for (i = 0; i < c->hosts; i++) {
+		if (config_host_is_loopback(&c->host[i]))
+			continue;
+		if (list[0] != '\0')
+			strlcat(list, ", ", sizeof list);
+		strlcat(list, c->host[i].text, sizeof list);
+	}
+	if (list[0] != '\0')
+		config_message(&r, CONFIG_WARNING, &at,
+		    "nobody is authenticated on %s", list);
 }

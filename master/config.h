@@ -166,6 +166,18 @@ struct config *config_parse(const char *name, const char *text, bool need_users,
 /* Frees; NULL is allowed. */
 void config_free(struct config *c);
 
+/*
+ * Sockets that were passed stand in for host and port, of which each that the
+ * file sets is reported as a CONFIG_WARNING.
+ */
+void config_replace_hosts(struct config *c, const struct config_host *host,
+    size_t hosts, config_report *report, void *arg);
+
+/* A CONFIG_WARNING where somebody else than this machine is served without
+ * having to say who he is; once the addresses are those of the server. */
+void config_warn_of_no_auth(
+    const struct config *c, config_report *report, void *arg);
+
 /* Prints every key with the value in effect, as a file that config_load
  * reads. */
 void config_print(const struct config *c, FILE *out);

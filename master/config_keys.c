@@ -266,34 +266,41 @@ set_host(struct config_loader *l, const struct config_value *v)
 	c->hosts++;
 }
 
+void
+config_host_write(struct config_host *h)
+{
+	const struct sockaddr_in *sin = (const struct sockaddr_in *)&h->address;
+	const struct sockaddr_in6 *sin6 =
+	    (const struct sockaddr_in6 *)&h->address;
+	char address[INET6_ADDRSTRLEN], scope[IF_NAMESIZE + 1] = "";
+
+	if (h->address.ss_family == AF_INET) {
+		inet_ntop(AF_INET, &sin->sin_addr, address, sizeof address);
+		snprintf(h->text, sizeof h->text, "%s:%u", address,
+		    ntohs(sin->sin_port));
+		return;
+	}
+	inet_ntop(AF_INET6, &sin6->sin6_addr, address, sizeof address);
+	if (sin6->sin6_scope_id != 0)
+		snprintf(scope, sizeof scope, "%%%u", sin6->sin6_scope_id);
+	snprintf(h->text, sizeof h->text, "[%s%s]:%u", address, scope,
+	    ntohs(sin6->sin6_port));
+}
+
 /* The port to every address, and how it is written. */
 void
 config_finish_hosts(struct config *c)
 {
-	char address[INET6_ADDRSTRLEN], scope[IF_NAMESIZE + 1];
-	struct sockaddr_in6 *sin6;
-	struct sockaddr_in *sin;
 	struct config_host *h;
 
 	for (h = c->host; h < c->host + c->hosts; h++) {
-		if (h->address.ss_family == AF_INET) {
-			sin = (struct sockaddr_in *)&h->address;
-			sin->sin_port = htons(c->port);
-			inet_ntop(
-			    AF_INET, &sin->sin_addr, address, sizeof address);
-			snprintf(
-			    h->text, sizeof h->text, "%s:%u", address, c->port);
-			continue;
-		}
-		sin6 = (struct sockaddr_in6 *)&h->address;
-		sin6->sin6_port = htons(c->port);
-		inet_ntop(AF_INET6, &sin6->sin6_addr, address, sizeof address);
-		scope[0] = '\0';
-		if (sin6->sin6_scope_id != 0)
-			snprintf(
-			    scope, sizeof scope, "%%%u", sin6->sin6_scope_id);
-		snprintf(h->text, sizeof h->text, "[%s%s]:%u", address, scope,
-		    c->port);
+		if (h->address.ss_family == AF_INET)
+			((struct sockaddr_in *)&h->address)->sin_port =
+			    htons(c->port);
+		else
+			((struct sockaddr_in6 *)&h->address)->sin6_port =
+			    htons(c->port);
+		config_host_write(h);
 	}
 }
 
@@ -310,7 +317,7 @@ config_host_is_loopback(const struct config_host *h)
 	return IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr);
 }
 
-/* An address as config_finish_hosts wrote it, without port and brackets. */
+/* An address as config_host_write wrote it, without port and brackets. */
 static void
 print_host(const struct config_host *h, FILE *out)
 {

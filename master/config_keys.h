@@ -53,6 +53,8 @@ extern const struct config_rule config_rules[CONFIG_KEY_COUNT];
 
 /* Gives every address its port and its text, when all keys are set. */
 void config_finish_hosts(struct config *c);
+/* Writes an address's text. */
+void config_host_write(struct config_host *h);
 /* True for an address that this machine alone can reach. */
 bool config_host_is_loopback(const struct config_host *h);
 

@@ -18,7 +18,7 @@
 #include "master/daemon.h"
 
 bool
-daemon_inherit_nothing(void)
+daemon_inherit_nothing(size_t passed)
 {
 	sigset_t none;
 	int fd;
@@ -29,7 +29,7 @@ daemon_inherit_nothing(void)
 	while (fd != -1 && fd < 3);
 	if (fd == -1)
 		return false;
-	closefrom(3);
+	closefrom(3 + (int)passed);
 	/* Where SIGCHLD is ignored, nobody hears how a child ended. */
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&none);

@@ -14,10 +14,10 @@
 
 /*
  * Undoes what a starter may have left: descriptors (0 to 2 are open
- * afterwards, and no other), SIGCHLD ignored, signals blocked.  False with
- * errno.
+ * afterwards, then the sockets that were passed, and no other), SIGCHLD
+ * ignored, signals blocked.  False with errno.
  */
-bool daemon_inherit_nothing(void);
+bool daemon_inherit_nothing(size_t passed);
 
 /*
  * Forks.  The parent waits until the child says that it listens, and exits 0

@@ -30,7 +30,8 @@ struct listener {
 	struct master *m;
 	struct config_host host;
 	int fd;
-	bool listening; /* listen(2) was called */
+	const struct passed_socket *passed; /* NULL: the server bound it */
+	bool listening; /* listen(2) was called, and the log was told */
 	struct event event;
 };
 
@@ -214,7 +215,7 @@ listener_ready(evutil_socket_t fd, short what, void *arg)
 
 /* Options that accepted sockets inherit: no call for each connection. */
 static bool
-listener_set_options(int fd, int family)
+listener_set_options(int fd, int family, bool bound)
 {
 	const struct {
 		int level;
@@ -232,7 +233,9 @@ listener_set_options(int fd, int family)
 	size_t i;
 
 	for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		if (options[i].level == IPPROTO_IPV6 && family != AF_INET6)
+		/* Who bound it has decided about that one. */
+		if (options[i].level == IPPROTO_IPV6 &&
+		    (family != AF_INET6 || bound))
 			continue;
 		if (setsockopt(fd, options[i].level, options[i].name,
 			&options[i].value, sizeof(options[i].value)) == -1)
@@ -241,10 +244,13 @@ listener_set_options(int fd, int family)
 	return true;
 }
 
+/* A socket that was passed listens, with the length of queue that its unit
+ * says. */
 static bool
 listener_listen(struct listener *l)
 {
-	if (!l->listening && listen(l->fd, SOMAXCONN) == -1)
+	if (!l->listening && l->passed == NULL &&
+	    listen(l->fd, SOMAXCONN) == -1)
 		return false;
 	l->listening = true;
 	return true;
@@ -266,7 +272,7 @@ listener_bind(struct master *m, const struct config_host *host)
 	l->host = *host;
 	l->fd = socket(
 	    sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (l->fd != -1 && listener_set_options(l->fd, sa->sa_family) &&
+	if (l->fd != -1 && listener_set_options(l->fd, sa->sa_family, false) &&
 	    bind(l->fd, sa, host->len) == 0 &&
 	    event_assign(&l->event, m->base, l->fd, EV_READ | EV_PERSIST,
 		listener_ready, l) == 0 &&
@@ -290,6 +296,44 @@ listener_find(struct listener_list *list, const struct config_host *host)
 	    memcmp(&l->host.address, &host->address, host->len) == 0)
 		return l;
 	return NULL;
+}
+
+static bool
+listener_take(struct master *m, size_t i)
+{
+	const struct passed_socket *passed = &m->passed.socket[i];
+	struct listener *l;
+
+	l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		return false;
+	l->m = m;
+	l->passed = passed;
+	l->host = passed->host;
+	l->fd = PASSED_FIRST + (int)i;
+	if (!listener_set_options(l->fd, l->host.address.ss_family, true) ||
+	    event_assign(&l->event, m->base, l->fd, EV_READ | EV_PERSIST,
+		listener_ready, l) == -1) {
+		free(l);
+		return false;
+	}
+	TAILQ_INSERT_TAIL(&m->listeners, l, entry);
+	return true;
+}
+
+bool
+listener_take_passed(struct master *m, char *why, size_t why_len)
+{
+	size_t i;
+
+	for (i = 0; i < m->passed.count; i++)
+		if (!listener_take(m, i)) {
+			snprintf(why, why_len, "descriptor %d, %s: %s",
+			    PASSED_FIRST + (int)i,
+			    m->passed.socket[i].host.text, strerror(errno));
+			return false;
+		}
+	return true;
 }
 
 bool
@@ -336,6 +380,22 @@ listener_is_wanted(const struct master *m, const struct listener *l)
 	return false;
 }
 
+static void
+listener_log(const struct listener *l)
+{
+	const struct passed_socket *passed = l->passed;
+	char name[4 * PASSED_NAME_MAX + 3];
+
+	if (passed == NULL)
+		log_event(l->m->log, LOG_NOTICE, "listen",
+		    "address=%s source=configuration", l->host.text);
+	else
+		log_event(l->m->log, LOG_NOTICE, "listen",
+		    "address=%s source=systemd name=%s", l->host.text,
+		    log_quote(name, sizeof(name), passed->name,
+			strlen(passed->name)));
+}
+
 void
 listener_commit(struct master *m)
 {
@@ -355,8 +415,7 @@ listener_commit(struct master *m)
 		TAILQ_REMOVE(&m->next_listeners, l, entry);
 		TAILQ_INSERT_TAIL(&m->listeners, l, entry);
 		if (l->listening)
-			log_event(m->log, LOG_NOTICE, "listen", "address=%s",
-			    l->host.text);
+			listener_log(l);
 		if (m->listening)
 			listener_watch(l);
 	}
@@ -396,8 +455,7 @@ listener_update(struct master *m)
 			if (!listener_listen(l))
 				master_fatal(m, "cannot listen on %s: %s",
 				    l->host.text, strerror(errno));
-			log_event(m->log, LOG_NOTICE, "listen", "address=%s",
-			    l->host.text);
+			listener_log(l);
 		}
 		listener_watch(l);
 	}

@@ -494,6 +494,26 @@ master_notify_reload(struct master *m)
 		(unsigned long long)ts.tv_nsec / 1000);
 }
 
+/* The file, and which sockets there are. */
+static struct config *
+master_read_config(struct master *m)
+{
+	struct config_host host[CONFIG_HOSTS_MAX];
+	struct config *c;
+	size_t i;
+
+	c = config_load(m->config_path, m->as_root, master_report, m);
+	if (c == NULL)
+		return NULL;
+	for (i = 0; i < m->passed.count; i++)
+		host[i] = m->passed.socket[i].host;
+	if (m->passed.count > 0)
+		config_replace_hosts(
+		    c, host, m->passed.count, master_report, m);
+	config_warn_of_no_auth(c, master_report, m);
+	return c;
+}
+
 bool
 master_reload(struct master *m, const char *why)
 {
@@ -505,7 +525,7 @@ master_reload(struct master *m, const char *why)
 	m->error[0] = '\0';
 	if (m->ready)
 		master_notify_reload(m);
-	next = config_load(m->config_path, m->as_root, master_report, m);
+	next = master_read_config(m);
 	if (next != NULL && !master_apply(m, next)) {
 		config_free(next);
 		next = NULL;
@@ -687,7 +707,8 @@ master_start(struct master *m)
 	if (m->sources == NULL)
 		master_fatal(m, "no memory");
 	sources_set_limits(m->sources, &m->config->limits);
-	if (!listener_prepare(m, m->config, why, sizeof(why)))
+	if (!listener_take_passed(m, why, sizeof(why)) ||
+	    !listener_prepare(m, m->config, why, sizeof(why)))
 		master_fatal(m, "%s", why);
 	listener_commit(m);
 	if (!control_start(m, why, sizeof(why)))
@@ -779,7 +800,7 @@ master_load(struct master *m, bool optional)
 			return c;
 		}
 	}
-	return config_load(m->config_path, m->as_root, master_report, m);
+	return master_read_config(m);
 }
 
 int
@@ -787,6 +808,7 @@ master_main(int argc, char **argv)
 {
 	static struct master m;
 	const char *directory = NULL;
+	char why[256];
 	unsigned generate = 0; /* bits, with -G */
 	bool check = false;
 	int c;
@@ -833,7 +855,10 @@ master_main(int argc, char **argv)
 	    (generate != 0 && (check || m.foreground)))
 		master_usage();
 
-	if (!daemon_inherit_nothing())
+	if (!check && generate == 0 &&
+	    !passed_take(&m.passed, why, sizeof(why)))
+		master_fatal(&m, "%s", why);
+	if (!daemon_inherit_nothing(m.passed.count))
 		master_fatal(&m, "/dev/null: %s", strerror(errno));
 	m.as_root = geteuid() == 0;
 	if (sandbox_forbid_dumps() == -1)
@@ -841,11 +866,11 @@ master_main(int argc, char **argv)
 		    &m, "cannot forbid core dumps: %s", strerror(errno));
 	/* Before any file is opened, so that start and reload see the same
 	 * permissions. */
-	if (m.as_root && sandbox_limit_master() == -1)
+	if (m.as_root && sandbox_limit_master(m.passed.count == 0) == -1)
 		master_fatal(&m,
 		    "cannot limit the capabilities: %s (SETUID, SETGID, "
-		    "SYS_CHROOT, KILL, NET_BIND_SERVICE and SETPCAP are "
-		    "needed)",
+		    "SYS_CHROOT, KILL, SETPCAP and, unless the service manager "
+		    "passes the sockets, NET_BIND_SERVICE are needed)",
 		    strerror(errno));
 	umask(077);
 	master_raise_descriptors(&m);

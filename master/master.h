@@ -22,6 +22,7 @@
 #include "master/bar.h"
 #include "master/config.h"
 #include "master/log.h"
+#include "master/passed.h"
 #include "master/source.h"
 #include "master/state.h"
 #include "privsep/channel.h"
@@ -322,6 +323,9 @@ bool auth_open_channel(struct session *s, int *to_worker);
 
 struct listener;
 
+/* Takes the sockets that were passed, which stay until the server stops:
+ * false and `why`. */
+bool listener_take_passed(struct master *m, char *why, size_t why_len);
 /* Binds what the configuration says and is not bound yet.  True, with the
  * new set ready in m->next_listeners; false, reported, with nothing changed. */
 bool listener_prepare(
@@ -389,6 +393,7 @@ struct master {
 	bool unlocked_logged; /* that memory is not locked */
 	int notify_fd; /* to systemd, or -1 */
 
+	struct passed passed; /* sockets; count 0: the configuration says */
 	struct listener_list listeners;
 	struct listener_list next_listeners;
 	int reserve_fd; /* given up to accept and close on EMFILE */

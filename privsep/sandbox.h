@@ -126,10 +126,11 @@ int sandbox_forbid_dumps(void);
 /*
  * The master's own, at its very start as root: inheritable, permitted and
  * effective are set to the five of its role, and the bounding set is emptied.
+ * One that `binds` no address does without CAP_NET_BIND_SERVICE.
  * CAP_AUDIT_WRITE stays where it was, until the configuration has said whether
  * PAM is used.  0 or -1 with errno.
  */
-int sandbox_limit_master(void);
+int sandbox_limit_master(bool binds);
 /* It is not: CAP_AUDIT_WRITE goes too.  0 or -1 with errno. */
 int sandbox_drop_audit(void);
 /* Whether this process has CAP_AUDIT_WRITE. */

@@ -105,29 +105,41 @@ sandbox_set_capabilities(uint64_t caps, uint64_t more)
 	return (int)syscall(SYS_capset, &head, data);
 }
 
-bool
-sandbox_has_audit(void)
+/* This process's permitted set; none where that is not known. */
+static uint64_t
+sandbox_permitted(void)
 {
 	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3,
 		0 };
 	struct __user_cap_data_struct data[2];
 
-	return syscall(SYS_capget, &head, data) == 0 &&
-	    (data[0].permitted & AUDIT_CAPABILITY) != 0;
+	if (syscall(SYS_capget, &head, data) == -1)
+		return 0;
+	return data[0].permitted | (uint64_t)data[1].permitted << 32;
+}
+
+bool
+sandbox_has_audit(void)
+{
+	return (sandbox_permitted() & AUDIT_CAPABILITY) != 0;
 }
 
 int
 sandbox_drop_audit(void)
 {
-	return sandbox_set_capabilities(roles[ROLE_MASTER].capabilities, 0);
+	return sandbox_set_capabilities(
+	    sandbox_permitted() & ~AUDIT_CAPABILITY, 0);
 }
 
 int
-sandbox_limit_master(void)
+sandbox_limit_master(bool binds)
 {
-	const uint64_t caps = roles[ROLE_MASTER].capabilities |
-	    (sandbox_has_audit() ? AUDIT_CAPABILITY : 0);
+	uint64_t caps = roles[ROLE_MASTER].capabilities |
+	    (sandbox_permitted() & AUDIT_CAPABILITY);
 	int cap;
+
+	if (!binds)
+		caps &= ~(1ULL << CAP_NET_BIND_SERVICE);
 
 	/* What is inheritable must be in the bounding set when it is set, and
 	 * SETPCAP is needed to empty that. */

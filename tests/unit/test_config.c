@@ -44,11 +44,17 @@ hear(void *arg, enum config_severity severity, const char *text)
 	strlcat(h->text, "\n", sizeof h->text);
 }
 
+/* As the master reads one. */
 static struct config *
 parse(const char *text, bool need_users, struct heard *h)
 {
+	struct config *c;
+
 	memset(h, 0, sizeof *h);
-	return config_parse("t.conf", text, need_users, hear, h);
+	c = config_parse("t.conf", text, need_users, hear, h);
+	if (c != NULL)
+		config_warn_of_no_auth(c, hear, h);
+	return c;
 }
 
 /* A configuration that must be good, without a word said. */
@@ -755,6 +761,45 @@ test_config_no_authentication(void **state)
 	}
 }
 
+/* Sockets that were passed: what the file says of addresses has no effect,
+ * and who could come in without a password is told of them. */
+static void
+test_config_replaced_hosts(void **state)
+{
+	static const struct {
+		const char *in, *says;
+	} t[] = {
+		{ "", "" },
+		{ "auth_method = none",
+		    "t.conf:1: auth_method = none: nobody is authenticated on "
+		    "0.0.0.0:99\n" },
+		{ "port = 7\n\nhost = ::1",
+		    "t.conf:3: host = { \"::1\" }: is not used: the "
+		    "service "
+		    "manager passes the sockets\n"
+		    "t.conf:1: port = 7: is not used: the service manager "
+		    "passes the sockets\n" },
+	};
+	struct config *passed = good("host = { 0.0.0.0, ::1 }\nport = 99"), *c;
+	struct heard h;
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(t); i++) {
+		memset(&h, 0, sizeof h);
+		c = config_parse("t.conf", t[i].in, false, hear, &h);
+		assert_non_null(c);
+		config_replace_hosts(c, passed->host, passed->hosts, hear, &h);
+		config_warn_of_no_auth(c, hear, &h);
+		assert_int_equal(h.errors, 0);
+		assert_string_equal(h.text, t[i].says);
+		assert_int_equal(c->hosts, 2);
+		assert_memory_equal(
+		    c->host, passed->host, 2 * sizeof c->host[0]);
+		config_free(c);
+	}
+	config_free(passed);
+}
+
 /* No byte of a file reaches a terminal as it is. */
 static void
 test_config_messages_are_safe(void **state)
@@ -1211,6 +1256,7 @@ main(void)
 		cmocka_unit_test(test_config_server_conf),
 		cmocka_unit_test(test_config_overload),
 		cmocka_unit_test(test_config_no_authentication),
+		cmocka_unit_test(test_config_replaced_hosts),
 		cmocka_unit_test(test_config_messages_are_safe),
 		cmocka_unit_test(test_config_long_values),
 		cmocka_unit_test(test_config_users),
