@@ -168,8 +168,9 @@ include tests/tests.mk
 MAN := man/flexmusicd.8 man/flexmusicctl.8 man/flexmusicd.conf.5 man/flexmusic.1
 DOCS := README.md LICENSE docs/FMLTP.md docs/ARCHITECTURE.md docs/SECURITY.md
 # Examples, for an administrator to copy.
-FAIL2BAN := fail2ban/filter.d/flexmusicd.conf fail2ban/jail.d/flexmusicd.conf
-# Pages and unit say where this installation has its files.
+EXAMPLES := fail2ban/filter.d/flexmusicd.conf fail2ban/jail.d/flexmusicd.conf \
+	flexmusicd.service.d/pam.conf flexmusicd.service.d/socket.conf
+# Pages, units and examples say where this installation has its files.
 place = sed 's|/usr/local/libexec/|$(LIBEXECDIR)/|g; \
 	s|/usr/local/sbin/|$(SBINDIR)/|g; s|/etc/flexmusic/|$(SYSCONFDIR)/flexmusic/|g'
 
@@ -193,8 +194,9 @@ install: all
 	for file in $(DOCS); do \
 	    install -m 644 $$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
 	done
-	for file in $(FAIL2BAN); do \
-	    install -D -m 644 etc/$$file $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
+	for file in $(EXAMPLES); do \
+	    $(place) etc/$$file > $(B)/placed && install -D -m 644 $(B)/placed \
+	    $(DESTDIR)$(DOCDIR)/$$file || exit 1; \
 	done
 	[ -e $(DESTDIR)$(SYSCONFDIR)/flexmusic/flexmusicd.conf ] || \
 	    install -m 644 etc/flexmusicd.conf \
@@ -204,6 +206,8 @@ install: all
 	    $(DESTDIR)$(SYSCONFDIR)/pam.d/flexmusic
 	$(place) etc/flexmusicd.service > $(B)/placed
 	install -m 644 $(B)/placed $(DESTDIR)$(UNITDIR)/flexmusicd.service
+	install -m 644 etc/flexmusicd.socket \
+	    $(DESTDIR)$(UNITDIR)/flexmusicd.socket
 	install -m 644 etc/flexmusicd.sysusers.conf \
 	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf
 	install -m 644 etc/flexmusicd.tmpfiles.conf \
@@ -217,12 +221,13 @@ uninstall:
 	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-worker \
 	    $(DESTDIR)$(LIBEXECDIR)/flexmusicd-pam \
 	    $(DESTDIR)$(UNITDIR)/flexmusicd.service \
+	    $(DESTDIR)$(UNITDIR)/flexmusicd.socket \
 	    $(DESTDIR)$(SYSUSERSDIR)/flexmusicd.conf \
 	    $(DESTDIR)$(TMPFILESDIR)/flexmusicd.conf \
-	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS) $(FAIL2BAN)) \
+	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS) $(EXAMPLES)) \
 	    $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p))
 	-rmdir $(addprefix $(DESTDIR)$(DOCDIR)/,docs fail2ban/filter.d \
-	    fail2ban/jail.d fail2ban) $(DESTDIR)$(DOCDIR)
+	    fail2ban/jail.d fail2ban flexmusicd.service.d) $(DESTDIR)$(DOCDIR)
 
 # For the tests: with which flags the second compiler is to look.
 print-flags:

@@ -349,8 +349,11 @@ listener_prepare(
 			continue;
 		l = listener_bind(m, &config->host[i]);
 		if (l == NULL) {
-			snprintf(why, why_len, "cannot listen on %s: %s",
-			    config->host[i].text, strerror(errno));
+			snprintf(why, why_len, "cannot listen on %s: %s%s",
+			    config->host[i].text, strerror(errno),
+			    errno == EACCES ? " (a port below 1024 needs "
+					      "CAP_NET_BIND_SERVICE)"
+					    : "");
 			listener_close_list(&m->next_listeners);
 			return false;
 		}

@@ -869,8 +869,7 @@ master_main(int argc, char **argv)
 	if (m.as_root && sandbox_limit_master(m.passed.count == 0) == -1)
 		master_fatal(&m,
 		    "cannot limit the capabilities: %s (SETUID, SETGID, "
-		    "SYS_CHROOT, KILL, SETPCAP and, unless the service manager "
-		    "passes the sockets, NET_BIND_SERVICE are needed)",
+		    "SYS_CHROOT, KILL and SETPCAP are needed)",
 		    strerror(errno));
 	umask(077);
 	master_raise_descriptors(&m);

@@ -126,7 +126,8 @@ int sandbox_forbid_dumps(void);
 /*
  * The master's own, at its very start as root: inheritable, permitted and
  * effective are set to the five of its role, and the bounding set is emptied.
- * One that `binds` no address does without CAP_NET_BIND_SERVICE.
+ * One that `binds` no address, or never had it, does without
+ * CAP_NET_BIND_SERVICE.
  * CAP_AUDIT_WRITE stays where it was, until the configuration has said whether
  * PAM is used.  0 or -1 with errno.
  */

@@ -58,6 +58,7 @@ struct landlock_path_beneath {
 } __attribute__((packed));
 
 #define AUDIT_CAPABILITY (1ULL << CAP_AUDIT_WRITE)
+#define BIND_CAPABILITY	 (1ULL << CAP_NET_BIND_SERVICE)
 
 const char *
 sandbox_step_text(unsigned step)
@@ -134,12 +135,14 @@ sandbox_drop_audit(void)
 int
 sandbox_limit_master(bool binds)
 {
-	uint64_t caps = roles[ROLE_MASTER].capabilities |
-	    (sandbox_permitted() & AUDIT_CAPABILITY);
+	const uint64_t have = sandbox_permitted();
+	uint64_t caps =
+	    roles[ROLE_MASTER].capabilities | (have & AUDIT_CAPABILITY);
 	int cap;
 
-	if (!binds)
-		caps &= ~(1ULL << CAP_NET_BIND_SERVICE);
+	/* Few use a port below 1024. */
+	if (!binds || (have & BIND_CAPABILITY) == 0)
+		caps &= ~BIND_CAPABILITY;
 
 	/* What is inheritable must be in the bounding set when it is set, and
 	 * SETPCAP is needed to empty that. */

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 
 import fmltp  # noqa: E402
 import harness  # noqa: E402
+import machine  # noqa: E402
 import runner  # noqa: E402
 
 # Puts descriptors where sd_listen_fds(3) says, and becomes the program: the
@@ -372,6 +373,210 @@ for _name, _make, _words in WRONG:
                      "descriptor 4, which the service manager passed, " +
                      words)
     setattr(Wrong, "test_" + runner.row_name(_name), _test)
+
+@harness.needs_root
+@unittest.skipIf(harness.SANITIZED,
+                 "a build with sanitizers is not installed")
+class Manager(unittest.TestCase):
+    """The installed units, under a systemd of the test's own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = m = machine.Machine()
+        m.__enter__()
+        cls.addClassCleanup(m.end)
+        m.do("systemd-sysusers", "/usr/local/lib/sysusers.d/flexmusicd.conf")
+        m.do("systemd-tmpfiles", "--create",
+             "/usr/local/lib/tmpfiles.d/flexmusicd.conf")
+
+    def setUp(self):
+        self.mark = self.machine.log.mark()
+        self.configure()
+        self.addCleanup(self.clear)
+
+    def clear(self):
+        """Everything is stopped, and drop-ins are gone."""
+        m = self.machine
+        m.do("systemctl", "stop", "flexmusicd.socket", "flexmusicd.service")
+        m.do("rm", "-rf", "/etc/systemd/system/flexmusicd.service.d")
+        m.do("systemctl", "daemon-reload")
+
+    def configure(self, **keys):
+        """Writes the configuration; sets lie ready."""
+        keys = dict({"auth_method": "none", "key_size": 1024,
+                     "allow_weak_key_size": "yes", "keep_parameters": 0},
+                    **keys)
+        with open(self.machine.path("/etc/flexmusic/flexmusicd.conf"),
+                  "w") as f:
+            f.write("".join("%s = %s\n" % (key, harness.config_value(value))
+                            for key, value in keys.items()))
+        state = self.machine.path("/var/lib/flexmusic")
+        for name in os.listdir(state):
+            if name.startswith("dh-"):
+                os.unlink(os.path.join(state, name))
+        harness.seed_state(state, 1024, 5)
+
+    def drop_in(self, name):
+        """Has a drop-in of the documents take effect."""
+        folder = "/etc/systemd/system/flexmusicd.service.d"
+        m = self.machine
+        m.do("mkdir", "-p", folder)
+        m.do("cp", "/usr/local/share/doc/flexmusicd/flexmusicd.service.d/" +
+             name, folder)
+        m.do("systemctl", "daemon-reload")
+
+    def master(self):
+        """The master as /proc shows it to this process."""
+        inside = self.machine.show("flexmusicd", "MainPID")
+        found = [p for p in harness.all_processes()
+                 if p.status.get("NSpid", "").split()[1:] == [inside] and
+                 "flexmusicd" in p.title]
+        self.assertEqual(len(found), 1, found)
+        return found[0]
+
+    def ask(self, *options, **how):
+        """A session of the client's, with HELP."""
+        text = self.machine.do("flexmusic", "--allow-weak", *options,
+                               "127.0.0.1", "HELP", **how)
+        self.assertTrue(text.startswith("200 "), text)
+
+    def filters(self, process):
+        """How many filters of system calls a process has."""
+        return int(process.status["Seccomp_filters"])
+
+    def test_life(self):
+        """Start, reload, a reload that fails, stop."""
+        m = self.machine
+        m.do("systemctl", "start", "flexmusicd")
+        self.assertEqual(m.show("flexmusicd", "StatusText"), "Serving")
+        self.ask()
+        master = self.master()
+        # SETGID, SETUID, SYS_CHROOT, KILL.
+        self.assertEqual(int(master.status["CapPrm"], 16),
+                         1 << 6 | 1 << 7 | 1 << 18 | 1 << 5)
+        self.assertEqual(int(master.status["CapBnd"], 16), 0)
+        self.assertEqual(master.status["NoNewPrivs"], "1")
+        self.assertGreater(self.filters(master), 0)
+        self.assertNotEqual(os.readlink("/proc/%d/ns/mnt" % master.pid),
+                            os.readlink("/proc/%d/ns/mnt" % m.pid))
+
+        # With a session open, which outlives both reloads.
+        with machine.subprocess.Popen(
+                ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
+                 "--allow-weak", "127.0.0.1"],
+                stdin=machine.subprocess.PIPE, text=True,
+                stdout=machine.subprocess.PIPE) as session:
+            m.log.wait("session-begin", self.mark, count=2)
+            worker = harness.wait_for("the worker", lambda: [
+                p for p in harness.all_processes()
+                if p.parent == master.pid and p.role == "worker"])[0]
+            self.assertEqual(self.filters(worker), self.filters(master) + 2)
+            m.do("systemctl", "reload", "flexmusicd")
+            m.log.wait("reload", self.mark)
+            self.active()
+            self.configure(port=0)
+            m.do("systemctl", "reload", "flexmusicd")
+            m.log.wait("reload-failed", self.mark)
+            self.active()
+            self.assertEqual(m.show("flexmusicd", "StatusText"), "Serving")
+            self.assertEqual(session.poll(), None)
+            text, _ = session.communicate("HELP\n", harness.DEADLINE)
+            self.assertTrue(text.startswith("200 "))
+            self.assertEqual(session.returncode, 0)
+        self.ask()
+        self.assertEqual(self.master().pid, master.pid)
+
+        # The status report knows everybody's memory.
+        os.kill(master.pid, signal.SIGUSR1)
+        for event in ("status", "status-zygote", "status-keys"):
+            found = m.log.wait(event, self.mark)
+            self.assertGreater(int(found["memory_kib"]), 0, event)
+        self.assertIn("sessions", m.do("flexmusicctl", "status"))
+
+        m.do("systemctl", "stop", "flexmusicd")
+        self.assertEqual(m.show("flexmusicd", "Result"), "success")
+        self.assertEqual(m.show("flexmusicd", "ActiveState"), "inactive")
+        m.log.wait("stop", self.mark)
+        attacks = [e.text for e in m.log.read()[self.mark:]
+                   if e.get("attack") == "yes" or "denied" in e.text or
+                   "not permitted" in e.text]
+        self.assertEqual(attacks, [])
+
+    def active(self):
+        """The reload is over, and the server runs."""
+        harness.wait_for("the end of the reload", lambda: self.machine.show(
+            "flexmusicd", "ActiveState") == "active")
+
+    def test_the_worker_is_replaced_after_an_attack(self):
+        """KILL_PROCESS of a worker's own filter is not taken away."""
+        m = self.machine
+        m.do("systemctl", "start", "flexmusicd")
+        master = self.master()
+        with machine.subprocess.Popen(
+                ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
+                 "--allow-weak", "127.0.0.1"],
+                stdin=machine.subprocess.PIPE, text=True,
+                stdout=machine.subprocess.PIPE,
+                stderr=machine.subprocess.PIPE) as session:
+            m.log.wait("session-begin", self.mark)
+            worker = [p for p in harness.all_processes()
+                      if p.parent == master.pid and p.role == "worker"][0]
+            os.kill(worker.pid, signal.SIGSYS)
+            m.log.wait("worker-died", self.mark, attack="yes")
+            session.communicate()
+        self.ask()
+
+    def test_sockets(self):
+        """With flexmusicd.socket the first client starts the server, which
+        has no network of its own; a restart loses nobody."""
+        m = self.machine
+        self.drop_in("socket.conf")
+        m.do("systemctl", "start", "flexmusicd.socket")
+        self.assertEqual(m.show("flexmusicd", "ActiveState"), "inactive")
+        self.ask()
+        self.active()
+        found = m.log.find("listen", self.mark)
+        self.assertEqual([(e["address"], e["source"], e["name"])
+                          for e in found],
+                         [("127.0.0.1:8900", "systemd", "flexmusicd.socket"),
+                          ("[::1]:8900", "systemd", "flexmusicd.socket")])
+        master = self.master()
+        self.assertNotEqual(os.readlink("/proc/%d/ns/net" % master.pid),
+                            os.readlink("/proc/%d/ns/net" % m.pid))
+        m.do("systemctl", "reload", "flexmusicd")
+        m.log.wait("reload", self.mark)
+        self.active()
+        self.ask()
+        m.do("systemctl", "restart", "flexmusicd")
+        self.assertNotEqual(self.master().pid, master.pid)
+        self.ask()
+        m.do("systemctl", "stop", "flexmusicd")
+        self.ask()
+
+    def test_pam(self):
+        """auth_method = system, with pam.conf and without it."""
+        m = self.machine
+        if m.run("grep", "-q", "^listener:", "/etc/passwd").returncode != 0:
+            m.do("useradd", "--no-create-home", "--uid", "2999", "listener")
+        m.do("chpasswd", "-c", "SHA512", input="listener:tralala\n")
+        self.configure(auth_method="system")
+        m.do("systemctl", "start", "flexmusicd")
+        self.assertEqual(m.log.find("layer-missing", self.mark,
+                                    layer="audit")[0]["layer"], "audit")
+        m.do("systemctl", "stop", "flexmusicd")
+        for names in (["pam.conf"], ["pam.conf", "socket.conf"]):
+            with self.subTest(drop_ins=names):
+                mark = m.log.mark()
+                for name in names:
+                    self.drop_in(name)
+                m.do("systemctl", "start", "flexmusicd")
+                self.assertEqual(m.log.find("layer-missing", mark), [])
+                self.assertEqual(
+                    int(self.master().status["CapPrm"], 16) >> 29 & 1, 1)
+                self.ask("-u", "listener", "--password-fd", "0",
+                         input="tralala\n")
+                m.do("systemctl", "stop", "flexmusicd")
+
 
 if __name__ == "__main__":
     runner.main()
