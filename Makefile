@@ -169,7 +169,8 @@ MAN := man/flexmusicd.8 man/flexmusicctl.8 man/flexmusicd.conf.5 man/flexmusic.1
 DOCS := README.md LICENSE docs/FMLTP.md docs/ARCHITECTURE.md docs/SECURITY.md
 # Examples, for an administrator to copy.
 EXAMPLES := fail2ban/filter.d/flexmusicd.conf fail2ban/jail.d/flexmusicd.conf \
-	flexmusicd.service.d/pam.conf flexmusicd.service.d/socket.conf
+	flexmusicd.service.d/pam.conf flexmusicd.service.d/socket.conf \
+	apparmor.d/flexmusicd apparmor.d/local/flexmusicd
 # Pages, units and examples say where this installation has its files.
 place = sed 's|/usr/local/libexec/|$(LIBEXECDIR)/|g; \
 	s|/usr/local/sbin/|$(SBINDIR)/|g; s|/etc/flexmusic/|$(SYSCONFDIR)/flexmusic/|g'
@@ -227,7 +228,8 @@ uninstall:
 	    $(addprefix $(DESTDIR)$(DOCDIR)/,$(DOCS) $(EXAMPLES)) \
 	    $(foreach p,$(MAN),$(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $p))/$(notdir $p))
 	-rmdir $(addprefix $(DESTDIR)$(DOCDIR)/,docs fail2ban/filter.d \
-	    fail2ban/jail.d fail2ban flexmusicd.service.d) $(DESTDIR)$(DOCDIR)
+	    fail2ban/jail.d fail2ban flexmusicd.service.d apparmor.d/local \
+	    apparmor.d) $(DESTDIR)$(DOCDIR)
 
 # For the tests: with which flags the second compiler is to look.
 print-flags:

@@ -1,8 +1,8 @@
 """A machine in namespaces: a systemd of its own as process 1, with flexmusicd
 as `make install` puts it there, and nothing else of this machine's services.
 
-It has its own mounts (/etc is a copy; /run, /tmp, /var/lib and systemd's own
-units are empty), process ids, network and control groups.  What is changed in
+It has its own mounts (/etc is a copy; /dev has what every program may use; /run,
+/tmp and /var/lib are empty), process ids, network and control groups.  What is changed in
 it is gone with it.
 """
 
@@ -24,7 +24,7 @@ UNITS = "/usr/lib/systemd/system"
 TARGETS = ("sysinit", "basic", "shutdown", "sockets", "network-online",
            "nss-user-lookup", "multi-user", "machine")
 
-# $1: the directory with root and etc; $2: a control group for it.
+# $1: the directory with root, etc, units and dev.
 BOOT = r"""
 mount --make-rprivate /
 mount -t proc proc /proc
@@ -36,6 +36,15 @@ mount --bind "$1/etc" /etc
 mount --bind "$1/root/usr/local" /usr/local
 mount --bind "$1/units" /usr/lib/systemd/system
 mount -t tmpfs tmpfs /usr/lib/systemd/system-generators
+mount -t tmpfs -o mode=755 tmpfs "$1/dev"
+for node in null zero full random urandom tty; do
+	cp -a "/dev/$node" "$1/dev"
+done
+mkdir "$1/dev/pts" "$1/dev/shm" "$1/dev/mqueue" "$1/dev/hugepages"
+ln -s pts/ptmx "$1/dev/ptmx"
+ln -s /proc/self/fd "$1/dev/fd"
+ln -s /run/systemd/journal/dev-log "$1/dev/log"
+mount --move "$1/dev" /dev
 for place in /run /var/lib /tmp /var/tmp; do
 	mount -t tmpfs -o mode=755 tmpfs $place
 done
@@ -92,6 +101,7 @@ class Machine:
         os.mkdir(os.path.join(etc, "systemd", "system"))
         subprocess.run(["cp", "-a", os.path.join(root, "etc") + "/.", etc],
                        check=True)
+        os.mkdir(os.path.join(self.directory, "dev"))
         units = os.path.join(self.directory, "units")
         os.mkdir(units)
         for name in TARGETS:

@@ -4,15 +4,21 @@ server with: units, users, directories, the AppArmor profile.
 """
 
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 os.pardir, "lib"))
 
+import apparmor  # noqa: E402
+import facts  # noqa: E402
 import fmltp  # noqa: E402
 import harness  # noqa: E402
 import machine  # noqa: E402
@@ -40,6 +46,12 @@ os.execv(sys.argv[5], sys.argv[5:])
 """
 
 
+def read(path):
+    """A file's text."""
+    with open(path) as f:
+        return f.read()
+
+
 class PassedServer(harness.Server):
     """A server that is given sockets, and knows how each was made."""
 
@@ -50,11 +62,11 @@ class PassedServer(harness.Server):
         pid, fds, names = self.variables
         numbers = ["=" if s is None else str(s.fileno()) for s in self.passed]
         with open(self.log_path, "ab") as log:
-            self.process = harness.subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-c", STARTER, ",".join(numbers), pid,
                  fds or str(len(numbers)), names, self.binary] +
                 self.arguments + ["-f", self.config_path],
-                stdin=harness.subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[s.fileno() for s in self.passed if s is not None],
                 start_new_session=True,
                 preexec_fn=harness.become(self.user))
@@ -231,22 +243,51 @@ class Sockets(SocketCase):
             self.assertEqual(caps & 1 << 10, 0, key)
             self.assertNotEqual(caps & 1 << 7, 0, key)
 
-    @harness.needs_root
-    def test_without_the_capability(self):
-        """... also where the service manager has taken it away."""
-        sock = listener(port=harness.free_port())
-        server = self.prepared(sock)
-        script = os.path.join(server.directory, "without")
-        with open(script, "w") as f:
+    @staticmethod
+    def without_binding(server):
+        """Has the server start without CAP_NET_BIND_SERVICE."""
+        server.binary = os.path.join(server.directory, "without")
+        with open(server.binary, "w") as f:
             f.write("#!/bin/sh\nexec setpriv --bounding-set "
                     "-net_bind_service --inh-caps -net_bind_service "
                     "%s \"$@\"\n" % harness.DAEMON)
-        os.chmod(script, 0o755)
-        server.binary = script
+        os.chmod(server.binary, 0o755)
+
+    @harness.needs_root
+    def test_without_the_capability(self):
+        """... also where the service manager has taken it away."""
+        sock = listener()
+        server = self.prepared(sock)
+        self.without_binding(server)
         server.start()
         self.addCleanup(self.finish, server)
         server.host, server.port = sock.getsockname()
         self.serves(server)
+
+    @harness.needs_root
+    def test_ports_without_the_capability(self):
+        """A server that binds its own does without it too, and says what is
+        missing where the port is too low."""
+        server = harness.Server()
+        self.servers.append(server)
+        self.addCleanup(server.remove)
+        self.without_binding(server)
+        with server:
+            self.serves(server)
+            if int(read("/proc/sys/net/ipv4/ip_unprivileged_port_start")) < 9:
+                self.skipTest("every port is for everybody here")
+            words = "cannot listen on 127.0.0.1:8: Permission denied " \
+                "(a port below 1024 needs CAP_NET_BIND_SERVICE)"
+            server.write_config(port=8)
+            server.signal(signal.SIGHUP)
+            server.log.wait("reload-failed")
+            self.assertEqual(server.log.find("config-error")[0]["text"],
+                             words)
+            self.serves(server)
+        low = self.prepared(port=8, host="127.0.0.1",
+                            variables=("-", "-", "-"))
+        self.without_binding(low)
+        self.refuses(low, words)
 
     def test_for_another_process(self):
         """Sockets that are for somebody else are closed, and host and port
@@ -374,6 +415,218 @@ for _name, _make, _words in WRONG:
                      words)
     setattr(Wrong, "test_" + runner.row_name(_name), _test)
 
+PASSWORD = "tralalalala"
+ETC = os.path.join(harness.TOP, "etc")
+DROP_INS = ("pam.conf", "socket.conf")
+
+
+def needs_program(name):
+    """Skips where a program is not there."""
+    return unittest.skipIf(shutil.which(name) is None,
+                           name + " is not installed")
+
+
+def unit_calls(*drop_ins):
+    """The system calls that flexmusicd.service allows, by its lines."""
+    allowed = set()
+    for path in [os.path.join(ETC, "flexmusicd.service")] + [
+            os.path.join(ETC, "flexmusicd.service.d", name)
+            for name in drop_ins]:
+        for value in re.findall(r"(?m)^SystemCallFilter=(.*)$", read(path)):
+            calls = set()
+            for word in value.lstrip("~").split():
+                calls |= expanded(word)
+            allowed = allowed - calls if value[0] == "~" else allowed | calls
+    # Always allowed.
+    return allowed | expanded("@default")
+
+
+def expanded(word):
+    """A call, or the calls of a group as systemd knows it."""
+    if not word.startswith("@"):
+        return {word}
+    text = subprocess.run(["systemd-analyze", "syscall-filter", word],
+                          check=True, stdout=subprocess.PIPE,
+                          text=True).stdout
+    calls = set()
+    for line in re.findall(r"(?m)^    ([@\w]\S*)", text):
+        calls |= expanded(line)
+    return calls
+
+
+@needs_program("systemd-analyze")
+class Units(unittest.TestCase):
+    """What can be said of the units without running them."""
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="flexmusic-test-")
+        self.addCleanup(shutil.rmtree, self.root)
+
+    def score(self, *drop_ins):
+        """What systemd-analyze says of the service with these drop-ins."""
+        folder = os.path.join(self.root, "-".join(drop_ins),
+                              "etc/systemd/system")
+        os.makedirs(os.path.join(folder, "flexmusicd.service.d"))
+        for name in ("flexmusicd.service", "flexmusicd.socket"):
+            shutil.copy(os.path.join(ETC, name), folder)
+        for name in drop_ins:
+            shutil.copy(os.path.join(ETC, "flexmusicd.service.d", name),
+                        os.path.join(folder, "flexmusicd.service.d"))
+        done = subprocess.run(
+            ["systemd-analyze", "security", "--offline=yes", "--no-pager",
+             "--root=" + folder[:-len("/etc/systemd/system")],
+             "flexmusicd.service"], stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False)
+        found = re.search(r"exposure level for flexmusicd.service: ([\d.]+)",
+                          done.stdout)
+        self.assertIsNotNone(found, done.stdout)
+        return float(found.group(1))
+
+    def test_score(self):
+        """2.5 or better; and those that files and manual state."""
+        scores = {names: self.score(*names) for names in (
+            (), ("pam.conf",), ("socket.conf",), DROP_INS)}
+        self.assertLessEqual(scores[()], 2.5)
+        version = subprocess.run(
+            ["systemd-analyze", "--version"], check=True, text=True,
+            stdout=subprocess.PIPE).stdout.split()[1]
+        if version != "252":
+            self.skipTest("the scores that are stated are systemd 252's")
+        manual = re.sub(r"\s+(?:\.Pa )?", " ", read(os.path.join(
+            harness.TOP, "man", "flexmusicd.8")))
+        stated = re.search(r"(\d\.\d) for the unit alone, (\d\.\d) with "
+                           r"pam.conf , (\d\.\d) with socket.conf and "
+                           r"(\d\.\d) with both", manual)
+        self.assertEqual([float(n) for n in stated.groups()],
+                         list(scores.values()))
+        for name, values in (
+                ("flexmusicd.service", [()]),
+                ("flexmusicd.service.d/pam.conf", [("pam.conf",), DROP_INS]),
+                ("flexmusicd.service.d/socket.conf", [("socket.conf",)])):
+            said = re.search(r"# `systemd-analyze security.*?\n(?=\[|#\n)",
+                             read(os.path.join(ETC, name)), re.S).group(0)
+            with self.subTest(file=name):
+                self.assertEqual(
+                    [float(n) for n in re.findall(r"\d\.\d", said)],
+                    [scores[v] for v in values])
+
+    def test_every_role_may_do_what_it_does(self):
+        """The unit's filter has each call of each role's table."""
+        allowed = unit_calls()
+        self.assertNotIn("mount", allowed)
+        self.assertNotIn("ptrace", allowed)
+        rows = 0
+        for role, what in facts.load()["roles"].items():
+            for row in what["rows"]:
+                with self.subTest(role=role, call=row["call"]):
+                    self.assertTrue(row["call"] in allowed)
+                    rows += 1
+        self.assertGreater(rows, 100)
+
+    @needs_program("systemd-sysusers")
+    def test_users(self):
+        """sysusers.d makes the users that are the configuration's defaults,
+        each with a group of its own, and no other."""
+        os.mkdir(os.path.join(self.root, "etc"))
+        done = subprocess.run(
+            ["systemd-sysusers", "--root=" + self.root,
+             os.path.join(ETC, "flexmusicd.sysusers.conf")], check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        made = [line.split(":") for line in read(os.path.join(
+            self.root, "etc/passwd")).splitlines()]
+        groups = {line.split(":")[2]: line.split(":")[0] for line in read(
+            os.path.join(self.root, "etc/group")).splitlines()}
+        wanted = re.findall(r'(?m)^#(?:worker|keys|auth)_user = "(\w+)"$',
+                            read(os.path.join(ETC, "flexmusicd.conf")))
+        self.assertEqual(len(wanted), 3)
+        self.assertEqual(sorted(row[0] for row in made), sorted(wanted))
+        for name, _, uid, gid, _, home, shell in made:
+            self.assertNotEqual(uid, "0")
+            self.assertEqual(groups[gid], name)
+            self.assertEqual((home, shell),
+                             ("/nonexistent", "/usr/sbin/nologin"))
+        self.assertEqual(len({row[2] for row in made}), 3)
+        readme = read(os.path.join(harness.TOP, "README.md"))
+        self.assertEqual(re.findall(r"useradd --system.* (\w+)\n", readme),
+                         wanted)
+
+    @needs_program("systemd-tmpfiles")
+    @harness.needs_root
+    def test_directories(self):
+        """tmpfiles.d makes those that are the configuration's defaults, as
+        the server wants them."""
+        done = subprocess.run(
+            ["systemd-tmpfiles", "--create", "--root=" + self.root,
+             os.path.join(ETC, "flexmusicd.tmpfiles.conf")], check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        config = read(os.path.join(ETC, "flexmusicd.conf"))
+        wanted = {re.search(r'(?m)^#%s = "(.*)"$' % key, config).group(1):
+                  mode for key, mode in (("state_dir", 0o700),
+                                         ("chroot_dir", 0o755))}
+        control = re.search(r'(?m)^#control_socket = "(.*)"$', config)
+        wanted[os.path.dirname(control.group(1))] = 0o755
+        made = {}
+        for folder, _, files in os.walk(self.root):
+            self.assertEqual(files, [])
+            status = os.stat(folder)
+            self.assertEqual((status.st_uid, status.st_gid), (0, 0))
+            made[folder[len(self.root):]] = status.st_mode & 0o7777
+        self.assertEqual({path: made.get(path) for path in wanted}, wanted)
+        self.assertEqual(set(made) - set(wanted), {
+            "", "/run", "/var", "/var/lib"})
+
+
+@unittest.skipUnless(os.path.exists(apparmor.PARSER),
+                     "apparmor is not installed")
+class Profiles(unittest.TestCase):
+    """The AppArmor profile, as far as its parser goes."""
+
+    PROFILE = os.path.join(ETC, "apparmor.d", "flexmusicd")
+
+    def test_parser_accepts_it(self):
+        """Alone, and with what PAM needs."""
+        alone = apparmor.parser(self.PROFILE)
+        self.assertEqual(alone.returncode, 0, alone.stderr)
+        both = apparmor.parser("-I", os.path.join(ETC, "apparmor.d"),
+                               self.PROFILE)
+        self.assertEqual(both.returncode, 0, both.stderr)
+        with tempfile.NamedTemporaryFile("w") as f:
+            f.write(read(self.PROFILE).replace("capability kill,",
+                                               "capability kil,"))
+            f.flush()
+            self.assertNotEqual(apparmor.parser(f.name).returncode, 0)
+
+    def test_what_it_allows(self):
+        """Not more than the server needs, nor less than its capabilities."""
+        profile = apparmor.Profile(self.PROFILE)
+        names = {1 << 5: "kill", 1 << 6: "setgid", 1 << 7: "setuid",
+                 1 << 10: "net_bind_service", 1 << 18: "sys_chroot"}
+        mask = facts.load()["roles"]["master"]["capabilities"]
+        self.assertEqual(
+            {word for words in profile.words("capability")
+             for word in words},
+            {name for bit, name in names.items() if mask & bit} |
+            {"setpcap"})
+        for path, access in (
+                ("/etc/flexmusic/users", "r"), ("/dev/null", "rw"),
+                ("/var/lib/flexmusic/lock", "rwk"),
+                ("/usr/lib/x86_64-linux-gnu/libc.so.6", "mr"),
+                ("/proc/4711/statm", "r")):
+            with self.subTest(path=path):
+                self.assertTrue(profile.allows(path, access))
+        for path, access in (
+                ("/etc/shadow", "r"), ("/etc/flexmusic/users", "w"),
+                ("/etc/passwd", "w"), ("/bin/sh", "x"),
+                ("/usr/bin/python3", "x"), ("/root/.ssh/id_rsa", "r"),
+                ("/var/lib/flexmusic/a/b", "r"), ("/etc/cron.d/x", "w"),
+                ("/usr/local/sbin/flexmusicd", "w"), ("/proc/1/environ", "r"),
+                ("/run/docker.sock", "w"), ("/dev/sda", "r")):
+            with self.subTest(path=path):
+                self.assertFalse(profile.allows(path, access))
+
+
 @harness.needs_root
 @unittest.skipIf(harness.SANITIZED,
                  "a build with sanitizers is not installed")
@@ -444,6 +697,117 @@ class Manager(unittest.TestCase):
         """How many filters of system calls a process has."""
         return int(process.status["Seccomp_filters"])
 
+    def test_units_are_clean(self):
+        """systemd-analyze verify has nothing to say of them."""
+        for names in ((), DROP_INS):
+            for name in names:
+                self.drop_in(name)
+            done = self.machine.run(
+                "systemd-analyze", "verify", "--man=no",
+                "--generators=no", "flexmusicd.service", "flexmusicd.socket")
+            self.assertEqual((done.returncode, done.stdout + done.stderr),
+                             (0, ""))
+
+    def traced(self, user=None, **keys):
+        """The lines of strace about a server's life, all of its processes."""
+        m = self.machine
+        self.configure(**keys)
+        state = m.path("/var/lib/flexmusic")
+        # A file of a server that was killed is removed, one that is bad is
+        # set aside.
+        for name in (".dh-left", "dh-1024-%s.pem" % ("0" * 64)):
+            with open(os.path.join(state, name), "w") as f:
+                f.write("left\n")
+            os.chmod(os.path.join(state, name), 0o600)
+        m.do("rm", "-rf", "/tmp/trace")
+        m.do("mkdir", "/tmp/trace")
+        with open(os.path.join(m.directory, "stderr"), "w") as f:
+            server = subprocess.Popen(
+                ["nsenter", "-t", str(m.pid), "-m", "-u", "-i", "-n", "-p",
+                 "strace", "-ff", "-y", "-q", "-s", "4096",
+                 "-o", "/tmp/trace/t",
+                 "/usr/local/sbin/flexmusicd", "-F"],
+                stdin=subprocess.DEVNULL, stdout=f, stderr=f)
+        try:
+            pid = m.log.wait("ready", self.mark)["pid"]
+            options = ()
+            if user is not None:
+                options = ("-u", user, "--password-fd", "0")
+            self.ask(*options, input=PASSWORD + "\n")
+            self.configure(**keys)
+            m.do("kill", "-HUP", pid)
+            m.log.wait("reload", self.mark)
+            m.log.wait("generation-installed", self.mark, count=2)
+            m.do("flexmusicctl", "status")
+            m.do("kill", "-USR1", pid)
+            m.log.wait("status-keys", self.mark)
+            m.do("kill", "-TERM", pid)
+            self.assertEqual(server.wait(harness.DEADLINE), 0)
+        finally:
+            server.kill()
+            server.wait()
+        traces = m.path("/tmp/trace")
+        lines = [line for name in os.listdir(traces)
+                 for line in read(os.path.join(traces, name)).splitlines()]
+        self.mark = m.log.mark()
+        return lines
+
+    @needs_program("strace")
+    def judge(self, lines, profile, calls):
+        """Everything that was done is allowed by unit and profile."""
+        seen = {apparmor.call_of(line) for line in lines} - {None}
+        self.assertGreater(len(seen), 60)
+        self.assertEqual(seen - calls, set())
+        done = {pair for line in lines for pair in apparmor.accesses(line)}
+        paths = {path for path, access in done if access}
+        for path in ("/var/lib/flexmusic/.dh-left", "/etc/passwd",
+                     "/etc/flexmusic/flexmusicd.conf", "/dev/log",
+                     "/var/lib/flexmusic/lock", "/run/flexmusic/control",
+                     "/usr/local/libexec/flexmusicd-worker"):
+            self.assertIn(path, paths)
+        refused = sorted(
+            "%s %s" % (path, access) for path, access in done
+            if not profile.allows(path, access))
+        self.assertEqual(refused, [])
+        sockets = {frozenset({found.group(1).lower(), found.group(2).lower()})
+                   for line in lines for found in re.finditer(
+                       r"^socket(?:pair)?\(AF_(\w+), SOCK_(\w+)", line)}
+        allowed = profile.words("network")
+        for words in sockets:
+            self.assertTrue(any(rule <= words for rule in allowed), words)
+        return paths
+
+    @needs_program("strace")
+    @unittest.skipUnless(os.path.exists(apparmor.PARSER),
+                         "apparmor is not installed")
+    def test_what_is_done_is_allowed(self):
+        """A server's life under strace, against the profile's rules and the
+        unit's filter."""
+        m = self.machine
+        users = m.path("/etc/flexmusic/users")
+        m.do("flexmusicctl", "user", "add", "--stdin", "listener",
+             input=PASSWORD + "\n")
+        self.addCleanup(os.unlink, users)
+        lines = self.traced("listener", auth_method="auth",
+                            keep_parameters=1)
+        profile = apparmor.Profile(Profiles.PROFILE)
+        paths = self.judge(lines, profile, unit_calls())
+        self.assertIn("/etc/flexmusic/users", paths)
+
+    @needs_program("strace")
+    @unittest.skipUnless(os.path.exists(apparmor.PARSER),
+                         "apparmor is not installed")
+    def test_what_pam_does_is_allowed(self):
+        """The same with auth_method = system, and what that needs."""
+        self.account()
+        lines = self.traced("listener", auth_method="system")
+        profile = apparmor.Profile(Profiles.PROFILE,
+                                   os.path.join(ETC, "apparmor.d"))
+        paths = self.judge(lines, profile, unit_calls("pam.conf"))
+        for path in ("/etc/shadow", "/usr/local/libexec/flexmusicd-pam",
+                     "/etc/pam.d/flexmusic"):
+            self.assertIn(path, paths)
+
     def test_life(self):
         """Start, reload, a reload that fails, stop."""
         m = self.machine
@@ -461,11 +825,11 @@ class Manager(unittest.TestCase):
                             os.readlink("/proc/%d/ns/mnt" % m.pid))
 
         # With a session open, which outlives both reloads.
-        with machine.subprocess.Popen(
+        with subprocess.Popen(
                 ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
                  "--allow-weak", "127.0.0.1"],
-                stdin=machine.subprocess.PIPE, text=True,
-                stdout=machine.subprocess.PIPE) as session:
+                stdin=subprocess.PIPE, text=True,
+                stdout=subprocess.PIPE) as session:
             m.log.wait("session-begin", self.mark, count=2)
             worker = harness.wait_for("the worker", lambda: [
                 p for p in harness.all_processes()
@@ -512,12 +876,12 @@ class Manager(unittest.TestCase):
         m = self.machine
         m.do("systemctl", "start", "flexmusicd")
         master = self.master()
-        with machine.subprocess.Popen(
+        with subprocess.Popen(
                 ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
                  "--allow-weak", "127.0.0.1"],
-                stdin=machine.subprocess.PIPE, text=True,
-                stdout=machine.subprocess.PIPE,
-                stderr=machine.subprocess.PIPE) as session:
+                stdin=subprocess.PIPE, text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE) as session:
             m.log.wait("session-begin", self.mark)
             worker = [p for p in harness.all_processes()
                       if p.parent == master.pid and p.role == "worker"][0]
@@ -553,12 +917,17 @@ class Manager(unittest.TestCase):
         m.do("systemctl", "stop", "flexmusicd")
         self.ask()
 
-    def test_pam(self):
-        """auth_method = system, with pam.conf and without it."""
+    def account(self):
+        """An account of the machine."""
         m = self.machine
         if m.run("grep", "-q", "^listener:", "/etc/passwd").returncode != 0:
             m.do("useradd", "--no-create-home", "--uid", "2999", "listener")
-        m.do("chpasswd", "-c", "SHA512", input="listener:tralala\n")
+        m.do("chpasswd", "-c", "SHA512", input="listener:%s\n" % PASSWORD)
+
+    def test_pam(self):
+        """auth_method = system, with pam.conf and without it."""
+        m = self.machine
+        self.account()
         self.configure(auth_method="system")
         m.do("systemctl", "start", "flexmusicd")
         self.assertEqual(m.log.find("layer-missing", self.mark,
@@ -574,7 +943,7 @@ class Manager(unittest.TestCase):
                 self.assertEqual(
                     int(self.master().status["CapPrm"], 16) >> 29 & 1, 1)
                 self.ask("-u", "listener", "--password-fd", "0",
-                         input="tralala\n")
+                         input=PASSWORD + "\n")
                 m.do("systemctl", "stop", "flexmusicd")
 
 
