@@ -7,7 +7,8 @@
  * let pass by mistake.
  *
  * Covers: master/config.c: ignore_confuse read_values set_values set_default
- * Covers: master/config.c: set_key check_users apply_overload warn_of_no_auth
+ * Covers: master/config.c: set_key check_users apply_overload
+ * Covers: master/config.c: config_warn_of_no_auth config_replace_hosts
  * Covers: master/config.c: check_together load_text make_config config_parse
  * Covers: master/config.c: config_free config_print value_text copy_string
  * Covers: master/config.c: set_back same_value strip_quotes keep_key
@@ -79,6 +80,25 @@ check_keep(const struct config *running, struct config *next)
 		abort();
 }
 
+/*
+ * As a server with passed sockets has it, here those of the file: nothing but
+ * warnings.
+ */
+static void
+check_passed(struct config *c)
+{
+	struct config_host host[CONFIG_HOSTS_MAX];
+	const size_t hosts = c->hosts;
+	struct heard h = { 0 };
+
+	memcpy(host, c->host, sizeof(host));
+	config_warn_of_no_auth(c, hear, &h);
+	config_replace_hosts(c, host, hosts, hear, &h);
+	if (h.errors != 0 || c->hosts != hosts ||
+	    memcmp(host, c->host, hosts * sizeof(host[0])) != 0)
+		abort();
+}
+
 /* As root's server has it, users and groups looked up: it is the same from a
  * file as from memory. */
 static void
@@ -129,6 +149,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (c == NULL)
 		return 0;
+	check_passed(c);
 	first = print(c);
 	again = config_parse("fuzz", first, false, hear, &h);
 	if (again == NULL || h.errors != 0)

@@ -824,6 +824,13 @@ class Manager(unittest.TestCase):
         self.assertNotEqual(os.readlink("/proc/%d/ns/mnt" % master.pid),
                             os.readlink("/proc/%d/ns/mnt" % m.pid))
 
+        # What keys holds is not swapped.
+        keys = [p for p in harness.all_processes()
+                if p.parent == master.pid and p.role == "keys"]
+        self.assertGreater(len(keys), 0)
+        for p in keys:
+            self.assertNotEqual(p.status["VmLck"], "0 kB")
+
         # With a session open, which outlives both reloads.
         with subprocess.Popen(
                 ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
