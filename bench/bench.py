@@ -35,6 +35,7 @@ BUSY_MIN = 0.8
 SSHD_MAX = 0.1
 MEMORY_MAX = 600  # KiB
 IDLE_MAX = 1.2
+IDENTITY_MAX = 1.1
 OTHERS_MENTIONED = 0.05  # share of the processors
 
 
@@ -158,6 +159,25 @@ def report_beside_idle(report, server):
                  us(cost), us(free), cost / free, "at most", IDLE_MAX)
 
 
+def measure_identity(report, build, tools):
+    """What it costs to be able to say who the server is, and to say it."""
+    costs = {"without": [], "unasked": [], "asked": []}
+    with Server(build, tools, identity_file="none") as without, \
+            Server(build, tools) as server:
+        for _ in range(ROUNDS):
+            costs["without"].append(without.handshakes(HANDSHAKES)["server"])
+            costs["unasked"].append(server.handshakes(HANDSHAKES)["server"])
+            costs["asked"].append(
+                server.handshakes(HANDSHAKES, options=["-I"])["server"])
+    cost = {name: statistics.median(row) for name, row in costs.items()}
+    report.judge("server CPU with an identity, beside none",
+                 us(cost["unasked"]), us(cost["without"]),
+                 cost["unasked"] / cost["without"], "at most", IDENTITY_MAX)
+    report.row("server CPU where the client asks, beside not",
+               us(cost["asked"]), us(cost["unasked"]),
+               "%.2f" % (cost["asked"] / cost["unasked"]))
+
+
 def measure_idle(report, build, tools):
     """Many idle sessions: their memory, and what they cost the others."""
     what = "%d idle sessions" % IDLE_SESSIONS
@@ -198,6 +218,7 @@ def bench(build, quick):
         if no_sshd:
             report.skipped("the same, beside a key exchange of sshd", no_sshd)
         if not quick:
+            measure_identity(report, build, tools)
             measure_idle(report, build, tools)
         for name, server in servers.items():
             report_processes(report, name, costs[name], server)

@@ -6,8 +6,9 @@
  * packets and the sessions' keys.  Not a client to copy: its private exponent
  * is 2, so that its public value is 4 and the shared secret one squaring.
  *
- * usage: load [-il] [-a addresses] [-c at_once | -r rate] [-n handshakes]
+ * usage: load [-Iil] [-a addresses] [-c at_once | -r rate] [-n handshakes]
  *	host port
+ *  -I  asks each server who it is, too
  *  -i  holds every session until its standard input ends
  *  -l  says how long handshakes took, too: p50_us, p99_us and max_us
  *  -a  connects from so many addresses of 127.1.0.0/16 (default: the usual)
@@ -55,6 +56,7 @@ enum load_step {
 	LOAD_KEX_INIT,
 	LOAD_KEX_ID,
 	LOAD_KEX_FINAL,
+	LOAD_IDENT, /* its answer */
 	LOAD_DONE
 };
 
@@ -83,6 +85,7 @@ struct load {
 	struct sockaddr_in server;
 	unsigned addresses;
 	bool hold;
+	bool ident;
 	unsigned long wanted;
 	unsigned long started;
 	unsigned long done;
@@ -270,14 +273,27 @@ load_derive(struct load *l, const struct load_group *g, const uint8_t *y,
 	return true;
 }
 
+/* Sends a token. */
+static enum fmltp_error
+load_seal(struct load_client *c, const void *text, size_t len)
+{
+	uint8_t out[FERNET_TOKEN_LEN(VERSION_LINE_MAX) + 2], iv[FERNET_IV_LEN];
+	struct buf b;
+
+	if (getrandom(iv, sizeof(iv), 0) != (ssize_t)sizeof(iv))
+		return FMLTP_INTERNAL;
+	buf_init(&b, out, sizeof(out));
+	fernet_seal(&c->fernet, (uint64_t)time(NULL), iv, text, len, &b);
+	buf_put_str(&b, "\r\n");
+	return load_send(c, &b) ? FMLTP_OK : FMLTP_RESET;
+}
+
 /* Packets 5 and 6. */
 static enum fmltp_error
 load_kex_id(struct load *l, struct load_client *c)
 {
-	uint8_t y[DH_PRIME_MAX], key[FERNET_KEY_LEN], iv[FERNET_IV_LEN];
-	uint8_t out[FERNET_TOKEN_LEN(VERSION_LINE_MAX) + 2];
+	uint8_t y[DH_PRIME_MAX], key[FERNET_KEY_LEN];
 	enum fmltp_error e;
-	struct buf b;
 	size_t taken;
 
 	while (c->in_len > 0 && (c->in[0] == '\r' || c->in[0] == '\n'))
@@ -288,23 +304,17 @@ load_kex_id(struct load *l, struct load_client *c)
 	if (e != FMLTP_OK)
 		return e;
 	load_drop(c, taken);
-	if (!load_derive(l, c->group, y, key) ||
-	    getrandom(iv, sizeof(iv), 0) != (ssize_t)sizeof(iv))
+	if (!load_derive(l, c->group, y, key))
 		return FMLTP_INTERNAL;
 	fernet_init(&c->fernet, key);
 	explicit_bzero(key, sizeof(key));
-	buf_init(&b, out, sizeof(out));
-	fernet_seal(
-	    &c->fernet, (uint64_t)time(NULL), iv, c->banner, c->banner_len, &b);
-	buf_put_str(&b, "\r\n");
-	return load_send(c, &b) ? FMLTP_OK : FMLTP_RESET;
+	return load_seal(c, c->banner, c->banner_len);
 }
 
-/* Packet 7. */
+/* A token that has to begin with this text, and be it where `whole`. */
 static enum fmltp_error
-load_kex_final(struct load_client *c)
+load_open(struct load_client *c, const char *due, bool whole)
 {
-	static const char ready[] = "100 FmLTP/1.0 Interpreter Ready.\r\n";
 	uint8_t plain[LOAD_IN], mac[FERNET_MAC_LEN];
 	enum fmltp_error e;
 	size_t line, len;
@@ -318,9 +328,24 @@ load_kex_final(struct load_client *c)
 	if (e != FMLTP_OK)
 		return e;
 	load_drop(c, line);
-	return len == strlen(ready) && memcmp(plain, ready, len) == 0
+	return len >= strlen(due) && memcmp(plain, due, strlen(due)) == 0 &&
+		(!whole || len == strlen(due))
 	    ? FMLTP_OK
 	    : FMLTP_CHALLENGE;
+}
+
+/* Packet 7. */
+static enum fmltp_error
+load_kex_final(const struct load *l, struct load_client *c)
+{
+	enum fmltp_error e =
+	    load_open(c, "100 FmLTP/1.0 Interpreter Ready.\r\n", true);
+
+	if (e == FMLTP_OK && l->ident)
+		return load_seal(c, "IDENT", strlen("IDENT"));
+	if (e == FMLTP_OK)
+		c->step = LOAD_IDENT; /* there is no such answer */
+	return e;
 }
 
 /* Serves what has come; FMLTP_OK when the handshake is complete. */
@@ -347,8 +372,11 @@ load_serve(struct load *l, struct load_client *c)
 		case LOAD_KEX_ID:
 			e = load_kex_id(l, c);
 			break;
+		case LOAD_KEX_FINAL:
+			e = load_kex_final(l, c);
+			break;
 		default:
-			e = load_kex_final(c);
+			e = load_open(c, "200 ed25519 ", false);
 			break;
 		}
 		if (e == FMLTP_OK)
@@ -508,8 +536,11 @@ main(int argc, char **argv)
 	char c;
 	int option;
 
-	while ((option = getopt(argc, argv, "ia:c:ln:r:")) != -1)
+	while ((option = getopt(argc, argv, "Iia:c:ln:r:")) != -1)
 		switch (option) {
+		case 'I':
+			l.ident = true;
+			break;
 		case 'i':
 			l.hold = true;
 			break;
@@ -534,7 +565,7 @@ main(int argc, char **argv)
 		}
 	if (argc - optind != 2) {
 		fprintf(stderr,
-		    "usage: load [-il] [-a addresses] [-c at_once | -r rate] "
+		    "usage: load [-Iil] [-a addresses] [-c at_once | -r rate] "
 		    "[-n handshakes] host port\n");
 		return 2;
 	}

@@ -293,6 +293,7 @@ class Daemon(Temporary):
                      # No search runs beside what is about something else.
                      "keep_parameters": 0,
                      "state_dir": self.path("state"),
+                     "identity_file": self.path("identity.pem"),
                      "chroot_dir": self.path("empty"),
                      "control_socket": "none", "auth_method": "none",
                      "max_connections_per_source": 0,
@@ -329,8 +330,9 @@ class Daemon(Temporary):
 class Server(Daemon):
     """One whose processes are measured, and the load on it."""
 
-    def __init__(self, build, tools, max_connections=256):
-        super().__init__(build, tools, max_connections=max_connections)
+    def __init__(self, build, tools, max_connections=256, **keys):
+        super().__init__(build, tools, max_connections=max_connections,
+                         **keys)
         self.helpers = {}
 
     def start(self):
@@ -352,10 +354,10 @@ class Server(Daemon):
         """Waits until no more workers than these are left."""
         self.program.settle(sum(map(len, self.helpers.values())) - 1 + workers)
 
-    def load(self, count, workers=0):
+    def load(self, count, workers=0, options=()):
         """Complete handshakes, and what was left when the last was done."""
         before = idle_us(), time.monotonic()
-        figures = fields(run(self.client(count)))
+        figures = fields(run(self.client(count, *options)))
         figures["span_us"] = (time.monotonic() - before[1]) * 1e6
         figures["idle_us"] = idle_us() - before[0]
         figures["server_us"] = self.program.us()
@@ -371,10 +373,10 @@ class Server(Daemon):
                              sum(Stat(pid).faults for pid in pids))
         return figures
 
-    def handshakes(self, count, workers=0):
+    def handshakes(self, count, workers=0, options=()):
         """What one of so many handshakes costs, and how fast they come."""
         before, roles_before = self.program.us(), self.by_role()
-        load = self.load(count, workers)
+        load = self.load(count, workers, options)
         roles = self.by_role()
         cost = {"server": (self.program.us() - before) / count,
                 "client": load["cpu_us"] / count,

@@ -18,7 +18,8 @@ enum client_exit {
 	CLIENT_COMMAND = 6, /* the server answered 3xx or above */
 	CLIENT_LOST = 7, /* the session ended before its goodbye */
 	CLIENT_LOCAL = 8, /* memory, random numbers, input or output */
-	CLIENT_REFUSED = 9 /* the server refused user and password */
+	CLIENT_REFUSED = 9, /* the server refused user and password */
+	CLIENT_IDENTITY = 10 /* it is not the server that it should be */
 };
 
 struct failure {

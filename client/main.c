@@ -1,10 +1,10 @@
 /*
  * client/main.c - flexmusic(1): options, and the exit status.
  *
- * Runs in: client, as its user.  No file is opened but the terminal, for a
- * password; what is secret (the password, the session's key and text) stays
- * in this process, which neither dumps core nor can be traced by the user's
- * other programs.
+ * Runs in: client, as its user.  No file is opened but known_servers, and the
+ * terminal, for a password; what is secret (the password, the session's key and
+ * text) stays in this process, which neither dumps core nor can be traced by
+ * the user's other programs.
  */
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -27,6 +27,7 @@
 #include "client/escape.h"
 #include "client/explain.h"
 #include "client/handshake.h"
+#include "client/identity.h"
 #include "client/session.h"
 #include "fmltp/proto.h"
 
@@ -39,6 +40,8 @@ struct client_options {
 	bool verbose;
 	bool allow_weak;
 	struct auth auth;
+	bool accept_new;
+	const char *fingerprint;
 	struct version_signature signature;
 	char port[8];
 	const char *host;
@@ -54,11 +57,11 @@ client_usage(const char *fmt, ...)
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
-	fputs("\nusage: flexmusic [-46Vv] [--allow-weak] "
-	      "[--compatibility x.y.z] [-p port]\n"
-	      "                 [--password-fd number] [-t seconds] [-u user] "
-	      "host\n"
-	      "                 [command ...]\n",
+	fputs("\nusage: flexmusic [-46Vv] [--accept-new] [--allow-weak] "
+	      "[--compatibility x.y.z]\n"
+	      "                 [--fingerprint SHA256:...] [-p port] "
+	      "[--password-fd number]\n"
+	      "                 [-t seconds] [-u user] host [command ...]\n",
 	    stderr);
 	exit(CLIENT_USAGE);
 }
@@ -110,13 +113,17 @@ static void
 client_parse_options(struct client_options *o, int argc, char **argv)
 {
 	enum {
-		ALLOW_WEAK = 256,
+		ACCEPT_NEW = 256,
+		ALLOW_WEAK,
 		COMPATIBILITY,
+		FINGERPRINT,
 		PASSWORD_FD
 	};
 	static const struct option long_options[] = {
+		{ "accept-new", no_argument, NULL, ACCEPT_NEW },
 		{ "allow-weak", no_argument, NULL, ALLOW_WEAK },
 		{ "compatibility", required_argument, NULL, COMPATIBILITY },
+		{ "fingerprint", required_argument, NULL, FINGERPRINT },
 		{ "password-fd", required_argument, NULL, PASSWORD_FD },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -158,6 +165,18 @@ client_parse_options(struct client_options *o, int argc, char **argv)
 			exit(fflush(stdout) == EOF ? CLIENT_LOCAL : CLIENT_OK);
 		case 'v':
 			o->verbose = true;
+			break;
+		case ACCEPT_NEW:
+			o->accept_new = true;
+			break;
+		case FINGERPRINT:
+			if (!identity_fingerprint_valid(optarg))
+				client_usage("--fingerprint %s: SHA256: and 43 "
+					     "characters are needed, as "
+					     "`flexmusicctl identity' shows "
+					     "them",
+				    optarg);
+			o->fingerprint = optarg;
 			break;
 		case ALLOW_WEAK:
 			o->allow_weak = true;
@@ -263,6 +282,12 @@ client_run(struct client_options *o, struct connection *c, struct failure *f)
 		.out = stdout,
 		.utf8 = utf8,
 	};
+	const struct identity_wishes wishes = {
+		.host = o->host,
+		.port = o->port,
+		.fingerprint = o->fingerprint,
+		.accept_new = o->accept_new,
+	};
 	enum client_exit result;
 
 	explain_init(&explain, stderr, utf8);
@@ -280,6 +305,8 @@ client_run(struct client_options *o, struct connection *c, struct failure *f)
 		o->verbose ? explain_connecting : NULL, &explain, f);
 	if (result == CLIENT_OK)
 		result = handshake_run(&h, s.channel, f);
+	if (result == CLIENT_OK)
+		result = identity_check(&s, &h, &wishes, f);
 	if (result == CLIENT_OK)
 		result = client_authenticate(o, h.authentication, &s, f);
 	if (result == CLIENT_OK)

@@ -17,6 +17,7 @@
 #define SESSION_AUTH_DELAYS 3 /* of FMLTP_AUTH_DELAY_MS: the longest usual */
 
 static const char auth[] = "AUTH ";
+static const char ident[] = "IDENT";
 static const char quit[] = "QUIT";
 static const char prompt_text[] = "flexmusic> ";
 
@@ -173,6 +174,16 @@ session_quit(struct session *s, struct failure *f)
 		result = failure_set(f, CLIENT_LOST,
 		    "the server is broken: tell its administrator",
 		    "the server did not say goodbye");
+	return result;
+}
+
+enum client_exit
+session_ask_identity(struct session *s, int *code, struct failure *f)
+{
+	enum client_exit result = session_ask(s, ident, strlen(ident), 0, f);
+
+	if (result == CLIENT_OK)
+		*code = status_code(s->channel->plain, s->channel->plain_len);
 	return result;
 }
 

@@ -30,6 +30,11 @@ struct session {
  */
 bool session_line_valid(const char *line, size_t len, const char **why);
 
+/* Sends IDENT and waits for the answer, which is in the channel's plain then;
+ * `*code` is its status. */
+enum client_exit
+session_ask_identity(struct session *s, int *code, struct failure *f);
+
 /*
  * Sends AUTH and waits for what the server says of it, which takes it a
  * while.  CLIENT_REFUSED where it is not 150: the session is over then.

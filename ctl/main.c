@@ -71,6 +71,7 @@ struct ctl_command {
 static const struct ctl_command ctl_commands[] = {
 	{ "status", NULL, NULL, CTL_SERVER, server_status },
 	{ "sessions", NULL, NULL, CTL_SERVER, server_sessions },
+	{ "identity", NULL, NULL, CTL_SERVER, server_identity },
 	{ "kill", NULL, "number", CTL_SERVER | CTL_USER, server_kill },
 	{ "reload", NULL, NULL, CTL_SERVER, server_reload },
 	{ "rotate", NULL, NULL, CTL_SERVER, server_rotate },

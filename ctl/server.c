@@ -28,6 +28,7 @@ struct server_print {
 	bool json;
 	struct table table;
 	size_t rows; /* of the same kind, so far */
+	bool found; /* what was looked for */
 };
 
 /* Asks; false, with the reason said, where it was not done. */
@@ -127,6 +128,8 @@ static void
 server_put_status(
     struct server_print *p, const struct message_control_status *s)
 {
+	char identity[IDENTITY_TEXT_MAX];
+
 	server_put_number(p, "pid", (uint64_t)s->pid);
 	server_put_duration(p, "uptime", s->uptime_ms);
 	server_put_yes(p, "listening", s->listening);
@@ -155,6 +158,10 @@ server_put_status(
 	server_put_duration(p, "generation_age", s->generation_age_ms);
 	server_put_number(p, "generation_bits", s->generation_bits);
 	server_put_text(p, "fingerprint", s->fingerprint);
+	if (s->has_identity) {
+		identity_fingerprint(s->identity, identity);
+		server_put_text(p, "identity", identity);
+	}
 }
 
 static const char *
@@ -245,6 +252,46 @@ server_status(const struct command_options *o)
 	table_end(&p.table, NULL);
 	if (result && o->json)
 		puts("]}");
+	return result ? CTL_OK : CTL_FAILED;
+}
+
+/* The identity: what a client is told to expect. */
+
+static void
+server_take_identity(void *arg, const union message_any *row)
+{
+	const struct message_control_status *s = &row->message_control_status;
+	struct server_print *p = arg;
+	char fingerprint[IDENTITY_TEXT_MAX], key[IDENTITY_KEY_TEXT_LEN + 2];
+	struct buf b;
+
+	if (row->header.type != MESSAGE_CONTROL_STATUS || !s->has_identity)
+		return;
+	identity_fingerprint(s->identity, fingerprint);
+	buf_init(&b, key, sizeof(key));
+	identity_put_key(&b, s->identity);
+	key[b.len] = '\0';
+	server_put_text(p, "fingerprint", fingerprint);
+	server_put_text(p, "key", key);
+	p->found = true;
+}
+
+enum ctl_exit
+server_identity(const struct command_options *o)
+{
+	struct message_control request = { .command = CONTROL_STATUS };
+	struct server_print p = { .json = o->json };
+	struct message_control_done done;
+	bool result;
+
+	table_begin(&p.table, NULL, 2);
+	result = server_ask(o, &request, server_take_identity, &p, &done);
+	table_end(&p.table, NULL);
+	if (result && !p.found)
+		result = report_error(
+		    "identity_file names one", "the server has no identity");
+	else if (result && o->json)
+		puts("}");
 	return result ? CTL_OK : CTL_FAILED;
 }
 

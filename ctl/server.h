@@ -10,6 +10,7 @@
 
 enum ctl_exit server_status(const struct command_options *o);
 enum ctl_exit server_sessions(const struct command_options *o);
+enum ctl_exit server_identity(const struct command_options *o);
 enum ctl_exit server_kill(const struct command_options *o);
 enum ctl_exit server_reload(const struct command_options *o);
 enum ctl_exit server_rotate(const struct command_options *o);

@@ -2,11 +2,13 @@
  * keys/keys.c - the key holder: key pairs, shared secrets, key derivation.
  *
  * Runs in: keys, as the keys user, without files or network.  The master
- * hands it generations (public parameters) and, for each connection, a
- * channel that is good for one exchange in one generation.  When nobody
+ * hands it the file of the server's long-term key, generations (public
+ * parameters) and, for each connection, a channel that is good for one exchange
+ * in one generation, and then for one signature of that exchange.  When nobody
  * asks, it makes key pairs of the newest generation ahead (pairs.h).  Private
- * exponents and shared secrets exist here alone, each for one exchange.  It
- * must never see a client's bytes other than the bare number y.
+ * exponents and shared secrets exist here alone, each for one exchange; so does
+ * the long-term key.  It must never see a client's bytes other than the bare
+ * number y and, where its client asks who the server is, packet 2's text.
  */
 #include <sys/queue.h>
 
@@ -18,6 +20,7 @@
 #include <event2/event_struct.h>
 
 #include "fmltp/kex.h"
+#include "fmltp/signature.h"
 #include "keys/pairs.h"
 #include "privsep/channel.h"
 #include "privsep/start.h"
@@ -39,15 +42,29 @@ struct keys_generation {
 	struct pairs ahead;
 };
 
-/* A channel to a worker, before its one exchange. */
+/* The states of a channel to a worker. */
+enum keys_exchange_state {
+	KEYS_EXCHANGE_DUE,
+	KEYS_EXCHANGE_DONE, /* its transcript may be asked to be signed */
+	KEYS_EXCHANGE_OVER
+};
+
+/* A channel to a worker: one exchange, and a signature of it. */
 struct keys_exchange {
 	LIST_ENTRY(keys_exchange) entry;
 	struct keys *keys;
-	struct keys_generation *generation;
+	struct keys_generation *generation; /* until the exchange is done */
 	uint64_t session;
 	struct channel channel;
 	struct event event;
-	bool done;
+	/* What IDENT signs of the exchange: public values. */
+	struct keys_transcript *transcript; /* NULL: nothing */
+};
+
+struct keys_transcript {
+	struct dh_params params;
+	uint8_t client_y[DH_PRIME_MAX];
+	uint8_t server_y[DH_PRIME_MAX];
 };
 
 /* The process. */
@@ -64,6 +81,8 @@ struct keys {
 	uint64_t answered;
 	uint64_t refused;
 	uint64_t pairs_used;
+	struct signature_key *identity; /* NULL: none */
+	uint8_t signing[IDENTITY_TRANSCRIPT_MAX];
 	union message_any message;
 	union message_any reply;
 };
@@ -124,6 +143,7 @@ keys_close_exchange(struct keys_exchange *x)
 	close(x->channel.fd);
 	LIST_REMOVE(x, entry);
 	x->keys->exchange_count--;
+	free(x->transcript);
 	free(x);
 }
 
@@ -149,6 +169,25 @@ keys_exchange(struct keys *k, struct keys_generation *g, const uint8_t *y,
 	return error;
 }
 
+/* Keeps what IDENT signs.  Where there is no identity, or no memory, the
+ * channel is over. */
+static void
+keys_keep_transcript(
+    struct keys_exchange *x, const uint8_t *client_y, const uint8_t *server_y)
+{
+	struct keys_transcript *t = NULL;
+
+	if (x->keys->identity != NULL)
+		t = malloc(sizeof(*t));
+	x->channel.state = t == NULL ? KEYS_EXCHANGE_OVER : KEYS_EXCHANGE_DONE;
+	x->transcript = t;
+	if (t == NULL)
+		return;
+	t->params = x->generation->params;
+	memcpy(t->client_y, client_y, t->params.len);
+	memcpy(t->server_y, server_y, t->params.len);
+}
+
 static bool
 keys_serve_kex(void *arg, const union message_any *m, int *fds)
 {
@@ -162,16 +201,64 @@ keys_serve_kex(void *arg, const union message_any *m, int *fds)
 		k->answered++;
 	else
 		k->refused++;
+	x->channel.state = KEYS_EXCHANGE_OVER;
 	/* A worker that is gone, or does not read, needs no answer. */
-	(void)channel_send(x->channel.fd, MESSAGE_KEX_REPLY, reply);
+	if (channel_send(x->channel.fd, MESSAGE_KEX_REPLY, reply) &&
+	    reply->error == FMLTP_OK)
+		keys_keep_transcript(x, m->message_kex.y, reply->y);
 	explicit_bzero(reply, sizeof(*reply));
-	x->done = true;
+	x->generation = NULL;
 	keys_schedule_pair(k);
 	return true;
 }
 
+/* A line as version_put writes it, and version_parse reads it: no text of a
+ * worker's own making is signed but for two such lines. */
+static bool
+keys_line_valid(const struct version_line *v)
+{
+	uint8_t text[VERSION_LINE_MAX];
+	struct version_line parsed;
+	struct buf b;
+
+	if (memchr(v->name, '\0', sizeof(v->name)) == NULL)
+		return false;
+	buf_init(&b, text, sizeof(text));
+	version_put(&b, v);
+	return !b.failed && version_parse(b.data, b.len, &parsed) == FMLTP_OK;
+}
+
+static bool
+keys_serve_ident(void *arg, const union message_any *m, int *fds)
+{
+	struct keys_exchange *x = arg;
+	struct keys *k = x->keys;
+	const struct keys_transcript *t = x->transcript;
+	const struct message_ident *mi = &m->message_ident;
+	struct message_ident_reply reply;
+	struct buf b;
+
+	if (!keys_line_valid(&mi->server) || !keys_line_valid(&mi->client))
+		return false;
+	memset(&reply, 0, sizeof(reply));
+	buf_init(&b, k->signing, sizeof(k->signing));
+	identity_put_transcript(
+	    &b, &mi->server, &mi->client, &t->params, t->client_y, t->server_y);
+	/* The key may have been taken away since. */
+	if (k->identity != NULL && !b.failed)
+		reply.made =
+		    signature_make(k->identity, b.data, b.len, reply.signature);
+	if (reply.made)
+		signature_key_public(k->identity, reply.public);
+	(void)channel_send(x->channel.fd, MESSAGE_IDENT_REPLY, &reply);
+	x->channel.state = KEYS_EXCHANGE_OVER;
+	return true;
+}
+
 static const struct channel_rule keys_worker_rules[] = {
-	{ MESSAGE_KEX, CHANNEL_ANY_STATE, true, keys_serve_kex },
+	{ MESSAGE_KEX, CHANNEL_STATE(KEYS_EXCHANGE_DUE), true, keys_serve_kex },
+	{ MESSAGE_IDENT, CHANNEL_STATE(KEYS_EXCHANGE_DONE), true,
+	    keys_serve_ident },
 };
 
 static void
@@ -184,7 +271,8 @@ keys_worker_ready(evutil_socket_t fd, short what, void *arg)
 
 	keys_put_off_pair(k);
 	result = channel_receive(&x->channel, &k->message);
-	if (result == CHANNEL_EMPTY || (result == CHANNEL_OK && !x->done))
+	if (result == CHANNEL_EMPTY ||
+	    (result == CHANNEL_OK && x->channel.state != KEYS_EXCHANGE_OVER))
 		return;
 	if (result >= CHANNEL_VIOLATION) {
 		memset(&v, 0, sizeof(v));
@@ -270,7 +358,9 @@ keys_serve_kex_channel(void *arg, const union message_any *m, int *fds)
 	x->keys = k;
 	x->generation = g;
 	x->session = mc->session;
-	channel_init(&x->channel, fds[0], keys_worker_rules, 1, x);
+	channel_init(&x->channel, fds[0], keys_worker_rules,
+	    sizeof(keys_worker_rules) / sizeof(keys_worker_rules[0]), x);
+	x->channel.state = KEYS_EXCHANGE_DUE;
 	LIST_INSERT_HEAD(&k->exchanges, x, entry);
 	k->exchange_count++;
 	if (event_assign(&x->event, k->base, fds[0], EV_READ | EV_PERSIST,
@@ -300,7 +390,92 @@ keys_serve_status(void *arg, const union message_any *m, int *fds)
 	return true;
 }
 
+/* The key in a file; what was read is wiped. */
+static enum identity_fault
+keys_read_identity(int fd, struct signature_key **key)
+{
+	uint8_t text[IDENTITY_PEM_MAX + 1], seed[IDENTITY_SEED_LEN];
+	enum identity_fault fault = IDENTITY_FORMAT;
+	ssize_t n;
+
+	n = pread(fd, text, sizeof(text), 0);
+	if (n == -1)
+		return IDENTITY_UNREADABLE;
+	if (identity_parse_pem(text, (size_t)n, seed)) {
+		*key = signature_key_new(seed);
+		fault = *key != NULL ? IDENTITY_OK : IDENTITY_FAILED;
+	}
+	explicit_bzero(text, sizeof(text));
+	explicit_bzero(seed, sizeof(seed));
+	return fault;
+}
+
+/* A fresh key, its file's content written to a pipe, which holds it all. */
+static enum identity_fault
+keys_make_identity(int fd, struct signature_key **key)
+{
+	uint8_t text[IDENTITY_PEM_LEN], seed[IDENTITY_SEED_LEN];
+	enum identity_fault fault = IDENTITY_FAILED;
+	struct buf b;
+
+	if (!signature_new_seed(seed))
+		return IDENTITY_FAILED;
+	buf_init(&b, text, sizeof(text));
+	identity_put_pem(&b, seed);
+	*key = signature_key_new(seed);
+	if (*key != NULL && !b.failed &&
+	    write(fd, b.data, b.len) == (ssize_t)b.len)
+		fault = IDENTITY_OK;
+	explicit_bzero(text, sizeof(text));
+	explicit_bzero(seed, sizeof(seed));
+	return fault;
+}
+
+/* A key that is good takes the place of the one before; another leaves it. */
+static void
+keys_take_identity(struct keys *k, uint32_t serial, enum identity_fault fault,
+    struct signature_key *key)
+{
+	struct message_identity_read r;
+
+	memset(&r, 0, sizeof(r));
+	r.serial = serial;
+	r.fault = fault;
+	if (fault == IDENTITY_OK) {
+		signature_key_free(k->identity);
+		k->identity = key;
+		signature_key_public(key, r.public);
+	} else
+		signature_key_free(key);
+	(void)channel_send(k->master.fd, MESSAGE_IDENTITY_READ, &r);
+}
+
+static bool
+keys_serve_identity(void *arg, const union message_any *m, int *fds)
+{
+	struct signature_key *key = NULL;
+	enum identity_fault fault = keys_read_identity(fds[0], &key);
+
+	close(fds[0]);
+	keys_take_identity(arg, m->message_identity.serial, fault, key);
+	return true;
+}
+
+static bool
+keys_serve_identity_new(void *arg, const union message_any *m, int *fds)
+{
+	struct signature_key *key = NULL;
+	enum identity_fault fault = keys_make_identity(fds[0], &key);
+
+	close(fds[0]);
+	keys_take_identity(arg, m->message_identity_new.serial, fault, key);
+	return true;
+}
+
 static const struct channel_rule keys_master_rules[] = {
+	{ MESSAGE_IDENTITY, CHANNEL_ANY_STATE, false, keys_serve_identity },
+	{ MESSAGE_IDENTITY_NEW, CHANNEL_ANY_STATE, false,
+	    keys_serve_identity_new },
 	{ MESSAGE_GENERATION, CHANNEL_ANY_STATE, false, keys_serve_generation },
 	{ MESSAGE_RETIRE, CHANNEL_ANY_STATE, false, keys_serve_retire },
 	{ MESSAGE_KEX_CHANNEL, CHANNEL_ANY_STATE, false,
@@ -371,6 +546,7 @@ keys_main(struct helper *h)
 	event_base_dispatch(k->base);
 	LIST_FOREACH_SAFE(g, &k->generations, entry, next)
 	keys_wipe_generation(k, g);
+	signature_key_free(k->identity);
 	/* What is left is no secret, and the process ends. */
 	_exit(0);
 }

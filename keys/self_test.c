@@ -1,6 +1,6 @@
 /*
- * keys/self_test.c - one exchange with a known answer, and one with a fresh
- * key pair, so that every call of an exchange is made once.
+ * keys/self_test.c - one exchange with a known answer, one with a fresh key
+ * pair, and a signature, so that every call of these is made once.
  *
  * Runs in: keys, at its start and in a self-test.
  */
@@ -9,6 +9,7 @@
 
 #include "fmltp/kex.h"
 #include "fmltp/known.h"
+#include "fmltp/signature.h"
 #include "privsep/start.h"
 
 /*
@@ -36,6 +37,45 @@ static const uint8_t self_test_key[32] = { 0xcc, 0xab, 0x44, 0xe5, 0x38, 0x54,
 	0x4f, 0x4d, 0x88, 0x29, 0x0a, 0x0e, 0xd8, 0x8c, 0x5e, 0xd6, 0x30, 0x97,
 	0x72, 0x56 };
 
+/* RFC 8032 section 7.1, TEST 1: the empty message. */
+static const uint8_t self_test_seed[IDENTITY_SEED_LEN] = { 0x9d, 0x61, 0xb1,
+	0x9d, 0xef, 0xfd, 0x5a, 0x60, 0xba, 0x84, 0x4a, 0xf4, 0x92, 0xec, 0x2c,
+	0xc4, 0x44, 0x49, 0xc5, 0x69, 0x7b, 0x32, 0x69, 0x19, 0x70, 0x3b, 0xac,
+	0x03, 0x1c, 0xae, 0x7f, 0x60 };
+static const uint8_t self_test_public[IDENTITY_PUBLIC_LEN] = { 0xd7, 0x5a, 0x98,
+	0x01, 0x82, 0xb1, 0x0a, 0xb7, 0xd5, 0x4b, 0xfe, 0xd3, 0xc9, 0x64, 0x07,
+	0x3a, 0x0e, 0xe1, 0x72, 0xf3, 0xda, 0xa6, 0x23, 0x25, 0xaf, 0x02, 0x1a,
+	0x68, 0xf7, 0x07, 0x51, 0x1a };
+static const uint8_t self_test_signature[IDENTITY_SIGNATURE_LEN] = { 0xe5, 0x56,
+	0x43, 0x00, 0xc3, 0x60, 0xac, 0x72, 0x90, 0x86, 0xe2, 0xcc, 0x80, 0x6e,
+	0x82, 0x8a, 0x84, 0x87, 0x7f, 0x1e, 0xb8, 0xe5, 0xd9, 0x74, 0xd8, 0x73,
+	0xe0, 0x65, 0x22, 0x49, 0x01, 0x55, 0x5f, 0xb8, 0x82, 0x15, 0x90, 0xa3,
+	0x3b, 0xac, 0xc6, 0x1e, 0x39, 0x70, 0x1c, 0xf9, 0xb4, 0x6b, 0xd2, 0x5b,
+	0xf5, 0xf0, 0x59, 0x5b, 0xbe, 0x24, 0x65, 0x51, 0x41, 0x43, 0x8e, 0x7a,
+	0x10, 0x0b };
+
+/* The long-term key's calls: its file, and a signature. */
+static bool
+self_test_identity(void)
+{
+	struct signature_key *key = signature_key_new(self_test_seed);
+	uint8_t public[IDENTITY_PUBLIC_LEN], signature[IDENTITY_SIGNATURE_LEN];
+	uint8_t byte, seed[IDENTITY_SEED_LEN];
+	bool right;
+
+	if (key == NULL)
+		return false;
+	signature_key_public(key, public);
+	/* No such file: but the call is made. */
+	right = pread(-1, &byte, 1, 0) == -1 && signature_new_seed(seed) &&
+	    memcmp(public, self_test_public, sizeof(public)) == 0 &&
+	    signature_make(key, &byte, 0, signature) &&
+	    memcmp(signature, self_test_signature, sizeof(signature)) == 0;
+	explicit_bzero(seed, sizeof(seed));
+	signature_key_free(key);
+	return right;
+}
+
 bool
 keys_self_test(struct helper *h)
 {
@@ -49,7 +89,7 @@ keys_self_test(struct helper *h)
 		return false;
 	known = kex_pair_from(group, self_test_x, sizeof(self_test_x));
 	fresh = kex_pair_new(group);
-	right = known != NULL && fresh != NULL &&
+	right = self_test_identity() && known != NULL && fresh != NULL &&
 	    kex_derive(known, self_test_y, key) == FMLTP_OK &&
 	    memcmp(key, self_test_key, sizeof(key)) == 0 &&
 	    kex_derive(fresh, self_test_y, key) == FMLTP_OK &&

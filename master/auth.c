@@ -17,6 +17,7 @@
 
 #include "master/control.h"
 #include "master/master.h"
+#include "master/private.h"
 #include "privsep/users.h"
 
 #define AUTH_RETRY_MS 5000 /* until an auth without users gets them again */
@@ -28,46 +29,15 @@ static int
 auth_open_users(const struct master *m, const struct config *config, char *why,
     size_t why_len)
 {
-	const char *path = config->auth_file;
-	const uid_t owner = m->as_root ? 0 : geteuid();
-	struct stat st;
 	int fd;
 
-	fd = open(
-	    path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	if (fd == -1) {
-		if (errno == ENOENT)
-			snprintf(why, why_len,
-			    "%s is not there: `flexmusicctl user add NAME' "
-			    "makes it",
-			    path);
-		else
-			snprintf(why, why_len, "%s: %s", path,
-			    errno == ELOOP ? "it is a symbolic link: name the "
-					     "file itself"
-				: errno == EACCES && m->as_root
-				? "root without CAP_DAC_OVERRIDE cannot read "
-				  "it: chown it to root"
-				: strerror(errno));
-		return -1;
-	}
-	if (fstat(fd, &st) == -1)
-		snprintf(why, why_len, "%s: %s", path, strerror(errno));
-	else if (!S_ISREG(st.st_mode))
-		snprintf(why, why_len, "%s is not a regular file", path);
-	else if (st.st_uid != owner)
+	fd = private_open(config->auth_file, m->as_root ? 0 : geteuid(),
+	    S_IWGRP | S_IRWXO, "password hashes", why, why_len);
+	if (fd == -1 && errno == ENOENT)
 		snprintf(why, why_len,
-		    "%s belongs to user %lu: chown it to user %lu", path,
-		    (unsigned long)st.st_uid, (unsigned long)owner);
-	else if ((st.st_mode & (S_IWGRP | S_IRWXO)) != 0)
-		snprintf(why, why_len,
-		    "%s has mode %04o: chmod 0600 it, since it has password "
-		    "hashes",
-		    path, (unsigned)st.st_mode & 07777);
-	else
-		return fd;
-	close(fd);
-	return -1;
+		    "%s is not there: `flexmusicctl user add NAME' makes it",
+		    config->auth_file);
+	return fd;
 }
 
 static void auth_send_users(struct process *p);

@@ -372,6 +372,7 @@ config_free(struct config *c)
 	free(c->path);
 	free(c->auth_file);
 	free(c->state_dir);
+	free(c->identity_file);
 	free(c->chroot_dir);
 	free(c->worker_user.name);
 	free(c->keys_user.name);

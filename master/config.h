@@ -54,6 +54,7 @@
 	X(CONFIG_CRASH_COOLDOWN, "crash_cooldown", CONFIG_RELOAD)              \
 	X(CONFIG_PENALTY_EXEMPT, "penalty_exempt", CONFIG_RELOAD)              \
 	X(CONFIG_STATE_DIR, "state_dir", CONFIG_RESTART)                       \
+	X(CONFIG_IDENTITY_FILE, "identity_file", CONFIG_RESTART)               \
 	X(CONFIG_CHROOT_DIR, "chroot_dir", CONFIG_RESTART)                     \
 	X(CONFIG_WORKER_USER, "worker_user", CONFIG_RESTART)                   \
 	X(CONFIG_KEYS_USER, "keys_user", CONFIG_RESTART)                       \
@@ -119,6 +120,7 @@ struct config {
 	struct source_limits limits;
 	struct version_line banner; /* friendly_name and compatibility */
 	char *state_dir;
+	char *identity_file; /* NULL: none */
 	char *chroot_dir;
 	struct config_user worker_user;
 	struct config_user keys_user;

@@ -546,7 +546,7 @@ set_socket(struct config_loader *l, const struct config_value *v)
 }
 
 static void
-set_pid_file(struct config_loader *l, const struct config_value *v)
+set_path_or_none(struct config_loader *l, const struct config_value *v)
 {
 	if (strcmp(v->text, "none") != 0)
 		set_path(l, v);
@@ -781,6 +781,8 @@ const struct config_rule config_rules[CONFIG_KEY_COUNT] = {
 	    .print = print_compatibility },
 	[CONFIG_STATE_DIR] = { "/var/lib/flexmusic", set_directory, print_text,
 	    CONFIG_KIND_TEXT, AT(state_dir) },
+	[CONFIG_IDENTITY_FILE] = { "/var/lib/flexmusic/identity.pem",
+	    set_path_or_none, print_text, CONFIG_KIND_TEXT, AT(identity_file) },
 	[CONFIG_CHROOT_DIR] = { "/run/flexmusic/empty", set_directory,
 	    print_text, CONFIG_KIND_TEXT, AT(chroot_dir) },
 	[CONFIG_WORKER_USER] = { "_flexmusic", set_user, print_user,
@@ -798,7 +800,7 @@ const struct config_rule config_rules[CONFIG_KEY_COUNT] = {
 	    .print = print_facility },
 	[CONFIG_SYSLOG_SOCKET] = { "/dev/log", set_socket, print_text,
 	    CONFIG_KIND_TEXT, AT(syslog_socket) },
-	[CONFIG_PID_FILE] = { "none", set_pid_file, print_text,
+	[CONFIG_PID_FILE] = { "none", set_path_or_none, print_text,
 	    CONFIG_KIND_TEXT, AT(pid_file) },
 	[CONFIG_CONTROL_SOCKET] = { CONTROL_SOCKET, set_control_socket,
 	    print_text, CONFIG_KIND_TEXT, AT(control_socket) },

@@ -139,6 +139,8 @@ control_put_status(const struct master *m, struct message_control_status *s)
 	s->verbose = log_verbosity(m->log) > 0;
 	s->rotating = m->rotation != NULL;
 	s->made_ahead = (uint32_t)stock_count(m);
+	s->has_identity = m->has_identity;
+	memcpy(s->identity, m->identity, sizeof(s->identity));
 	TAILQ_FOREACH(g, &m->generations, entry)
 	s->generations++;
 	if (m->generation == NULL)

@@ -191,29 +191,25 @@ master_keys_up(struct process *p)
 {
 	struct master *m = p->m;
 
-	if (!generation_send_all(m, p))
-		return;
-	m->keys_up++;
-	master_update(m);
+	if (generation_send_all(m, p))
+		identity_keys_up(p);
 }
 
 static void
 master_keys_down(struct process *p, bool died)
 {
 	struct master *m = p->m;
-	unsigned i;
 
 	p->status_asked = p->status_answered = p->status_logged = 0;
-	m->keys_up = 0;
-	for (i = 0; i < m->keys_count; i++)
-		if (m->keys[i].state == PROCESS_UP)
-			m->keys_up++;
+	identity_keys_down(p);
 	master_update(m);
 	control_progress(m);
 }
 
 static const struct channel_rule master_keys_rules[] = {
 	{ MESSAGE_KEYS_STATUS, CHANNEL_ANY_STATE, false, status_serve_keys },
+	{ MESSAGE_IDENTITY_READ, CHANNEL_ANY_STATE, false,
+	    identity_serve_read },
 	{ MESSAGE_KEYS_VIOLATION, CHANNEL_ANY_STATE, false,
 	    master_serve_keys_violation },
 };
@@ -474,6 +470,7 @@ master_apply(struct master *m, struct config *next)
 	log_set_facility(m->log, next->syslog_facility);
 	sources_set_limits(m->sources, &next->limits);
 	config_free(old);
+	identity_update(m);
 	auth_update(m);
 	master_update(m);
 	/* The limit of a zygote's user goes with the number of sessions. */
@@ -731,7 +728,8 @@ master_usage(void)
 {
 	fprintf(stderr,
 	    "usage: flexmusicd [-dFnVv] [-f file]\n"
-	    "       flexmusicd -G bits [-f file] [-o directory]\n");
+	    "       flexmusicd -G bits [-f file] [-o directory]\n"
+	    "       flexmusicd -I [-f file]\n");
 	exit(2);
 }
 
@@ -810,7 +808,7 @@ master_main(int argc, char **argv)
 	const char *directory = NULL;
 	char why[256];
 	unsigned generate = 0; /* bits, with -G */
-	bool check = false;
+	bool check = false, renew = false;
 	int c;
 
 	m.notify_fd = m.ready_fd = m.chroot_fd = m.reserve_fd = -1;
@@ -820,7 +818,7 @@ master_main(int argc, char **argv)
 	TAILQ_INIT(&m.generations);
 	TAILQ_INIT(&m.sessions);
 	TAILQ_INIT(&m.spawning);
-	while ((c = getopt(argc, argv, "dFf:G:no:Vv")) != -1) {
+	while ((c = getopt(argc, argv, "dFf:G:Ino:Vv")) != -1) {
 		switch (c) {
 		case 'd':
 			m.log_on_stderr = m.foreground = true;
@@ -834,6 +832,9 @@ master_main(int argc, char **argv)
 		case 'G':
 			generate = master_parse_bits(optarg);
 			m.no_server = true;
+			break;
+		case 'I':
+			renew = m.no_server = true;
 			break;
 		case 'n':
 			check = true;
@@ -852,7 +853,8 @@ master_main(int argc, char **argv)
 		}
 	}
 	if (optind != argc || (directory != NULL && generate == 0) ||
-	    (generate != 0 && (check || m.foreground)))
+	    (m.no_server && (check || m.foreground)) ||
+	    (renew && generate != 0))
 		master_usage();
 
 	if (!check && generate == 0 &&
@@ -880,8 +882,8 @@ master_main(int argc, char **argv)
 	    sandbox_drop_audit() == -1)
 		master_fatal(
 		    &m, "cannot limit the capabilities: %s", strerror(errno));
-	m.log_on_stderr |= check || generate != 0;
-	if (!check && generate == 0)
+	m.log_on_stderr |= check || m.no_server;
+	if (!check && !m.no_server)
 		m.notify_fd = notify_open();
 	if (!m.foreground && !m.log_on_stderr) {
 		m.config_path = realpath(m.config_path, NULL);
@@ -899,6 +901,8 @@ master_main(int argc, char **argv)
 		return master_check_only(&m);
 	if (generate != 0)
 		return generate_main(&m, generate, directory);
+	if (renew)
+		return identity_main(&m);
 	master_open(&m, true);
 	master_start(&m);
 	event_base_dispatch(m.base);

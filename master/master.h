@@ -75,7 +75,8 @@ struct process {
 	bool stuck; /* it was logged that it does not do its work */
 	int room; /* bytes of unread messages that it may have */
 	uint64_t full_ms; /* since when it has them; 0: it has not */
-	bool serving; /* an auth: it has the users; a pam: it is up */
+	/* An auth has the users, a keys the identity; a pam is up. */
+	bool serving;
 	bool users_due; /* an auth: it has no room for the users file */
 	uint32_t users_read; /* an auth: the last serial that it has answered */
 	char users_error[512]; /* why it did not take that one; "" where it did
@@ -304,6 +305,19 @@ void session_zygote_lost(struct process *zygote);
 #define SESSION_ZYGOTE_RULES 2
 extern const struct channel_rule session_zygote_rules[SESSION_ZYGOTE_RULES];
 
+/* identity.c: the server's long-term key. */
+
+/* A keys process is up: it gets the key, and serves when it has it. */
+void identity_keys_up(struct process *p);
+void identity_keys_down(struct process *p);
+/* The file may have changed: all of them read it again. */
+void identity_update(struct master *m);
+/* What one has made of it. */
+bool identity_serve_read(void *arg, const union message_any *any, int *fds);
+/* -I, without a server: a new key, after asking where there is one.  The exit
+ * status. */
+int identity_main(struct master *m);
+
 /* auth.c: the authenticators. */
 
 /* Starts them where the configuration wants them, or gives them the users
@@ -414,7 +428,14 @@ struct master {
 	struct process *keys; /* keys_count of them */
 	unsigned keys_count;
 	unsigned keys_next; /* the next session's */
-	unsigned keys_up;
+	unsigned keys_up; /* that serve */
+
+	bool has_identity;
+	uint8_t identity[IDENTITY_PUBLIC_LEN];
+	uint32_t identity_serial;
+	struct process *identity_maker; /* a keys that makes it, or NULL */
+	int identity_pipe; /* from that one */
+	struct event identity_event; /* a keys has none: it gets it again */
 
 	struct process *auth; /* auth_count of them, or NULL */
 	unsigned auth_count;

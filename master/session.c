@@ -596,7 +596,8 @@ session_find_keys(struct master *m)
 
 	for (i = 0; i < m->keys_count; i++) {
 		m->keys_next = (m->keys_next + 1) % m->keys_count;
-		if (process_has_room(&m->keys[m->keys_next]))
+		if (m->keys[m->keys_next].serving &&
+		    process_has_room(&m->keys[m->keys_next]))
 			return true;
 	}
 	return false;
@@ -631,6 +632,7 @@ session_spawn(struct session *s, int client)
 	spawn.handshake_ms = m->config->handshake_client_timeout * 1000;
 	spawn.idle_ms = m->config->session_idle_timeout * 1000;
 	spawn.lockdown = s->lockdown;
+	spawn.identity = m->has_identity;
 	spawn.banner = m->config->banner;
 	spawn.params = s->generation->params;
 	log_address(spawn.peer, sizeof(spawn.peer), session_peer(s));

@@ -19,6 +19,7 @@
 #include "fmltp/dhkey.h"
 #include "fmltp/error.h"
 #include "fmltp/fernet.h"
+#include "fmltp/identity.h"
 #include "fmltp/version.h"
 #include "privsep/sandbox.h"
 
@@ -38,6 +39,11 @@
 	X(MESSAGE_KEYS_VIOLATION, message_keys_violation, 0, "keys", "master") \
 	X(MESSAGE_KEX, message_kex, 0, "worker", "keys")                       \
 	X(MESSAGE_KEX_REPLY, message_kex_reply, 0, "keys", "worker")           \
+	X(MESSAGE_IDENTITY, message_identity, 1, "master", "keys")             \
+	X(MESSAGE_IDENTITY_NEW, message_identity_new, 1, "master", "keys")     \
+	X(MESSAGE_IDENTITY_READ, message_identity_read, 0, "keys", "master")   \
+	X(MESSAGE_IDENT, message_ident, 0, "worker", "keys")                   \
+	X(MESSAGE_IDENT_REPLY, message_ident_reply, 0, "keys", "worker")       \
 	/* auth */                                                             \
 	X(MESSAGE_USERS, message_users, 1, "master", "auth")                   \
 	X(MESSAGE_USERS_READ, message_users_read, 0, "auth", "master")         \
@@ -185,6 +191,50 @@ struct message_kex_reply {
 	uint8_t y[DH_PRIME_MAX];
 };
 
+/* The server's long-term key: its file, open for reading.  What keys makes of
+ * it comes as IDENTITY_READ with the same serial. */
+struct message_identity {
+	struct message_header header;
+	uint32_t serial;
+};
+
+/* There is none yet: keys makes one, and writes its file's content to this
+ * pipe, which the master's own memory never holds. */
+struct message_identity_new {
+	struct message_header header;
+	uint32_t serial;
+};
+
+enum identity_fault {
+	IDENTITY_OK, /* it is in use, or was made */
+	IDENTITY_UNREADABLE,
+	IDENTITY_FORMAT, /* no Ed25519 key in PKCS#8, PEM */
+	IDENTITY_FAILED, /* no memory, no random numbers */
+	IDENTITY_FAULTS
+};
+
+struct message_identity_read {
+	struct message_header header;
+	uint32_t serial;
+	uint32_t fault; /* enum identity_fault */
+	uint8_t public[IDENTITY_PUBLIC_LEN];
+};
+
+/* IDENT: sign the transcript of this channel's exchange, once.  What a worker
+ * adds to it is the two lines. */
+struct message_ident {
+	struct message_header header;
+	struct version_line server;
+	struct version_line client;
+};
+
+struct message_ident_reply {
+	struct message_header header;
+	uint8_t made;
+	uint8_t public[IDENTITY_PUBLIC_LEN];
+	uint8_t signature[IDENTITY_SIGNATURE_LEN];
+};
+
 /* The users file, at start and when it has changed: open for reading.  What
  * auth makes of it comes as USERS_READ with the same serial. */
 struct message_users {
@@ -289,6 +339,7 @@ struct message_spawn {
 	uint32_t handshake_ms; /* for each of packets 2, 4 and 6 */
 	uint32_t idle_ms; /* for the next command; 0: no limit */
 	bool lockdown; /* the client has to authenticate: packet 7 says so */
+	bool identity; /* the server has one: IDENT exists */
 	struct version_line banner;
 	char peer[PEER_TEXT_MAX];
 	struct dh_params params;
@@ -402,7 +453,7 @@ struct message_params {
  * The control socket.  Its two ends are two programs, which may be of two
  * builds: the version is of all that stands from here on.
  */
-#define CONTROL_VERSION	 1
+#define CONTROL_VERSION	 2
 #define CONTROL_SOCKET	 "/run/flexmusic/control" /* control_socket's default */
 #define CONTROL_TEXT_MAX 512
 #define CONTROL_NAME_MAX 256 /* of a file, and its NUL */
@@ -465,6 +516,8 @@ struct message_control_status {
 	char fingerprint[65];
 	uint32_t generations; /* live */
 	uint32_t made_ahead; /* sets */
+	uint8_t has_identity;
+	uint8_t identity[IDENTITY_PUBLIC_LEN];
 };
 
 /* One of its processes, workers aside. */

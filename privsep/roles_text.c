@@ -43,8 +43,12 @@ const struct role_descriptors role_descriptors[] = {
 	STANDARD(ROLE_KEYS),
 	{ ROLE_KEYS, DESCRIPTOR_CHANNEL, 1, 1, "channel to the master" },
 	{ ROLE_KEYS, DESCRIPTOR_CHANNEL, 0, DESCRIPTORS_MANY,
-	    "a channel for each exchange under way" },
+	    "a channel for each exchange and lockdown under way" },
 	EVENT_LOOP(ROLE_KEYS),
+	{ ROLE_KEYS, DESCRIPTOR_FILE, 0, 1,
+	    "the identity file while it is read, or a pipe to the master for a "
+	    "new one" },
+	{ ROLE_KEYS, DESCRIPTOR_PIPE, 0, 1, NULL },
 
 	STANDARD(ROLE_PARAMGEN),
 	{ ROLE_PARAMGEN, DESCRIPTOR_CHANNEL, 1, 1, "channel to the master" },
@@ -77,8 +81,9 @@ const struct role_descriptors role_descriptors[] = {
 	STANDARD(ROLE_WORKER),
 	{ ROLE_WORKER, DESCRIPTOR_CLIENT, 1, 1, "the client's socket" },
 	{ ROLE_WORKER, DESCRIPTOR_CHANNEL, 1, 1, "channel to the master" },
-	{ ROLE_WORKER, DESCRIPTOR_CHANNEL, 0, 1,
-	    "channel to keys until the exchange, then to auth or pam until the "
+	{ ROLE_WORKER, DESCRIPTOR_CHANNEL, 0, 2,
+	    "channel to keys until the exchange, or, where the server has an "
+	    "identity, until IDENT; then one to auth or pam; both until the "
 	    "client has authenticated" },
 
 	{ ROLE_COUNT, DESCRIPTOR_NULL, 0, 0, NULL },
@@ -89,8 +94,8 @@ const struct role_text role_text[ROLE_COUNT] = {
 	    "a client's packet, a session key, a private exponent, a shared "
 	    "secret" },
 	[ROLE_KEYS] = { "always, one a CPU",
-	    "a client's packets (it gets the bare number y), the network, a "
-	    "file" },
+	    "a client's packets (it gets the bare number y), the network, "
+	    "any file but the identity file, which the master opens for it" },
 	[ROLE_PARAMGEN] = { "for one set", "a client, a key" },
 	[ROLE_AUTH] = { "always, one a CPU",
 	    "a client's packets (it gets name and password alone), a session "

@@ -84,10 +84,12 @@ def show(server, start, *names):
 
 def client(server, *arguments, check=True):
     """The bundled client, its words on this screen."""
-    command = [CLIENT, "-v", "-p", str(server.port),
+    identity = server.log.find("identity")[-1]["fingerprint"]
+    command = [CLIENT, "-v", "-p", str(server.port), "--fingerprint", identity,
                server.host, *arguments]
     print(paint("1", "$ flexmusic " + " ".join(command[1:])), flush=True)
     result = subprocess.run(command, stdin=subprocess.DEVNULL,
+                            env=dict(os.environ, HOME=server.directory),
                             stderr=subprocess.STDOUT, timeout=30)
     if check and result.returncode != 0:
         raise SystemExit("the client ended with status %d"
@@ -102,9 +104,12 @@ def main():
     if os.geteuid() != 0:
         print("Started without root, so separate users and chroot are left "
               "out here;\nthe filters, Landlock and limits are not.")
-    with harness.Server(seeds={}, arguments=("-d", "-v"), key_size=2048,
-                        allow_weak_key_size=None,
-                        keep_parameters=None) as server:
+    server = harness.Server(seeds={}, arguments=("-d", "-v"), key_size=2048,
+                            allow_weak_key_size=None, keep_parameters=None)
+    server.write_config(identity_file=os.path.join(server.directory,
+                                                   "identity.pem"))
+    server.patience = SEARCH
+    with server:
         start = server.log.mark()
         step(1, "The server has started: its own new parameters, each "
                 "helper in its sandbox")

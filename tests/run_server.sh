@@ -30,6 +30,7 @@ host = { "127.0.0.1" }
 port = 8900
 auth_method = none
 state_dir = "$dir/state"
+identity_file = "$dir/identity.pem"
 chroot_dir = "$dir/empty"
 control_socket = "$dir/control"
 $users

@@ -3,7 +3,8 @@
 # The objects of all processes without their main(), for unit tests.
 LIBHOUSE := $(B)/libhouse.a
 HOUSE_SRC := $(filter-out privsep/main.c privsep/roles_daemon.c,$(DAEMON_SRC)) \
-	$(filter-out privsep/%,$(WORKER_SRC)) pam/attempt.c
+	$(filter-out privsep/%,$(WORKER_SRC)) pam/attempt.c client/known.c \
+	client/failure.c
 $(LIBHOUSE): $(call obj,$(HOUSE_SRC))
 	@rm -f $@
 	$(call say,AR,$@)

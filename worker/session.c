@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "fmltp/identity.h"
 #include "fmltp/proto.h"
 #include "fmltp/status.h"
 #include "fmltp/text.h"
@@ -38,6 +39,8 @@ static void session_auth(
     struct worker *, const struct command_word *, size_t, struct buf *);
 static void session_help(
     struct worker *, const struct command_word *, size_t, struct buf *);
+static void session_ident(
+    struct worker *, const struct command_word *, size_t, struct buf *);
 static void session_quit(
     struct worker *, const struct command_word *, size_t, struct buf *);
 
@@ -47,6 +50,8 @@ static const struct session_command session_commands[] = {
 	    2, 2, true, session_auth },
 	{ "HELP", "[<command>]", "lists the commands, or explains one",
 	    SESSION_BOTH, 0, 1, false, session_help },
+	{ "IDENT", "", "proves who the server is, once and before all else",
+	    SESSION_BOTH, 0, 0, false, session_ident },
 	{ "QUIT", "", "ends the session", SESSION_BOTH, 0, 0, false,
 	    session_quit },
 };
@@ -58,6 +63,8 @@ static const struct session_command session_commands[] = {
 static bool
 session_has(const struct worker *w, const struct session_command *c)
 {
+	if (c->serve == session_ident && !w->spawn->identity)
+		return false;
 	return (c->mode & (w->lockdown ? SESSION_LOCKDOWN : SESSION_NORMAL)) !=
 	    0;
 }
@@ -163,6 +170,22 @@ session_auth(struct worker *w, const struct command_word *words, size_t count,
 		session_finish(w, SESSION_END_AUTH_BUSY);
 }
 
+/* FMLTP.md section 7. */
+static void
+session_ident(struct worker *w, const struct command_word *words, size_t count,
+    struct buf *out)
+{
+	if (!keys_may_sign(w))
+		buf_put_str(out,
+		    "420 IDENT comes once, before AUTH and other "
+		    "commands.\r\n");
+	else if (keys_sign(w))
+		identity_put_answer(out, w->message.ident_reply.public,
+		    w->message.ident_reply.signature);
+	else
+		buf_put_str(out, "420 The server cannot sign now.\r\n");
+}
+
 static void
 session_quit(struct worker *w, const struct command_word *words, size_t count,
     struct buf *out)
@@ -198,6 +221,9 @@ session_answer(struct worker *w, uint8_t *packet, size_t len, struct buf *out)
 		buf_put_str(out, "411 Too few arguments passed.\r\n");
 	else
 		c->serve(w, words, count, out);
+	/* Outside lockdown the first command is the last moment for IDENT. */
+	if (!w->lockdown)
+		keys_end(w);
 }
 
 /* Tells the master, now and then, that this session is in use. */

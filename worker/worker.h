@@ -29,6 +29,8 @@ union worker_message {
 	struct message_header header;
 	struct message_kex kex;
 	struct message_kex_reply kex_reply;
+	struct message_ident ident;
+	struct message_ident_reply ident_reply;
 	struct message_auth auth;
 	struct message_auth_reply auth_reply;
 	struct message_established established;
@@ -47,7 +49,7 @@ union worker_message {
 struct worker {
 	_Alignas(WORKER_PAGE) int client;
 	int master; /* channel; -1 in the self-test */
-	int keys; /* channel, until its one exchange is done; then -1 */
+	int keys; /* channel, until it is of no more use; then -1 */
 	enum stage stage;
 	const struct message_spawn *spawn; /* what the master said */
 	uint64_t bytes_in;
@@ -131,9 +133,19 @@ void wire_linger(struct worker *w);
  * One exchange with the key holder: `y` is the client's public value, at the
  * length of p.  On FMLTP_OK w->message.kex_reply has the session key
  * and the server's public value; the caller wipes it.  Else FMLTP_KEYS or
- * what keys found.  The channel is closed either way.
+ * what keys found.  The channel is closed where this fails, or where the
+ * server has no identity.
  */
 enum fmltp_error keys_exchange(struct worker *w, const uint8_t *y);
+/* Whether the key holder can still be asked to sign the exchange. */
+bool keys_may_sign(const struct worker *w);
+/*
+ * Asks for the signature, once: true, and w->message.ident_reply has it.  The
+ * channel is closed either way.
+ */
+bool keys_sign(struct worker *w);
+/* Nobody will ask any more: closes the channel, if it is open. */
+void keys_end(struct worker *w);
 
 /* auth_client.c */
 

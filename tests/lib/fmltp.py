@@ -174,9 +174,11 @@ class Client:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.peer = format_peer(self.sock.getsockname())
         self.banner = None  # packet 1 without its line end
+        self.version = None  # packet 2, likewise
         self.params_pem = None  # packet 3
         self.params = None
         self.private = None
+        self.server_y = None
         self.shared = None
         self.key = None
         self.fernet = None
@@ -245,6 +247,7 @@ class Client:
 
     def send_version(self, line=CLIENT_LINE + CRLF, **how):
         """Packet 2."""
+        self.version = line.rstrip(CRLF)
         self.send(line, **how)
 
     def read_params(self):
@@ -287,6 +290,7 @@ class Client:
         public = serialization.load_pem_public_key(data)
         if not isinstance(public, dh.DHPublicKey):
             raise AssertionError("packet 5 is no DH key")
+        self.server_y = public.public_numbers().y
         self.shared = self.private.exchange(public)
         if len(self.shared) * 8 != self.private.key_size:
             raise AssertionError("shared secret of %d bytes" %

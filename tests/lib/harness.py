@@ -383,6 +383,7 @@ class Server:
         self.process = None
         self.pid = None
         self.error = None  # what stop() found wrong
+        self.patience = None  # seconds until it serves; None: as usual
         self.own_directory = directory is None
         if directory is None:
             directory = tempfile.mkdtemp(prefix="flexmusic-test-")
@@ -411,6 +412,8 @@ class Server:
             # No search runs behind a test that is about something else.
             "keep_parameters": 0,
             "state_dir": self.state_dir,
+            # Not in the way of a test that is about something else.
+            "identity_file": "none",
             "chroot_dir": self.chroot_dir,
             "worker_user": WORKER_USER,
             "keys_user": KEYS_USER,
@@ -456,7 +459,8 @@ class Server:
         for attempt in range(5):
             mark = self.log.mark()
             self.spawn()
-            wait_for("the server's start", lambda: self.is_ready(mark))
+            wait_for("the server's start", lambda: self.is_ready(mark),
+                     self.patience)
             if self.process.poll() is None:
                 return self
             if "in use" not in "\n".join(

@@ -81,6 +81,28 @@ class KexReply(Message):
     _fields_ = [("error", u32), ("key", u8 * 32), ("y", u8 * 1024)]
 
 
+class Version(ctypes.Structure):
+    """struct version_line"""
+    _fields_ = [("name", u8 * 129), ("signature", u16 * 3)]
+
+    def __init__(self, name=b"FlexMusic", signature=(1, 0, 0)):
+        super().__init__((u8 * 129)(*name), (u16 * 3)(*signature))
+
+
+class Ident(Message):
+    """The version lines of an exchange that is to be signed."""
+    _fields_ = [("server", Version), ("client", Version)]
+
+    def __init__(self, server=None, client=None):
+        super().__init__(server=server or Version(),
+                         client=client or Version())
+
+
+class IdentReply(Message):
+    """Its answer."""
+    _fields_ = [("made", u8), ("public", u8 * 32), ("signature", u8 * 64)]
+
+
 class Auth(Message):
     """A name and a password."""
     _fields_ = [("user_len", u32), ("password_len", u32), ("user", u8 * 32),
@@ -116,7 +138,8 @@ class SpawnFailed(Message):
 
 
 STRUCTS = {"ESTABLISHED": Established, "ACTIVE": Active, "END": End,
-           "KEX": Kex, "KEX_REPLY": KexReply, "AUTH": Auth,
+           "KEX": Kex, "KEX_REPLY": KexReply, "IDENT": Ident,
+           "IDENT_REPLY": IdentReply, "AUTH": Auth,
            "AUTH_REPLY": AuthReply, "AUTH_RESULT": AuthResult,
            "SPAWNED": Spawned, "SPAWN_FAILED": SpawnFailed}
 

@@ -17,6 +17,8 @@ import time
 from cryptography.exceptions import InvalidSignature
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import \
+    Ed25519PrivateKey
 
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(TESTS, "lib"))
@@ -36,6 +38,8 @@ READY = b"100 FmLTP/1.0 Interpreter Ready.\r\n"
 LOCKED = READY + b"Authentication required.\r\n"
 GRANTED = b"150 Authentication successful.\r\n"
 REFUSED = b"151 Authentication failed.\r\n"
+# All fake servers have this one, so that a port that comes again is no stranger.
+IDENTITY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 USER, PASSWORD = b"user", b" a  password "  # that AUTH takes
 
 
@@ -70,7 +74,8 @@ class FakeServer:
     """
 
     def __init__(self, p, replace=None, drip=False, early=False,
-                 unread=False, host="127.0.0.1"):
+                 unread=False, host="127.0.0.1",
+                 ident=lambda server: server.seal(server.proof())):
         self.p = p
         self.size = (p.bit_length() + 7) // 8
         self.replace = replace or {}
@@ -88,6 +93,8 @@ class FakeServer:
         self.sent = []  # every packet, in order
         self.received = []  # every token of the client, in order
         self.commands = []
+        self.ident = ident  # what IDENT is answered with; None: `answer`
+        self.asked = 0
         self.complaints = []
         self.crash = None  # an error of the server itself
         self.connection = None
@@ -178,6 +185,25 @@ class FakeServer:
         """A token with its line end."""
         return fmltp.token(self.key, text, **fields) + CRLF
 
+    def transcript(self):
+        """What IDENT signs (docs/FMLTP.md section 7)."""
+        def counted(data):
+            return len(data).to_bytes(2, "big") + data
+        return b"FmLTP/1.0 identity\0" + b"".join(counted(data) for data in (
+            self.banner, self.line.strip(b"\r\n"),
+            self.p.to_bytes(self.size, "big"),
+            self.client_y.to_bytes(self.size, "big"),
+            self.y.to_bytes(self.size, "big")))
+
+    def proof(self, key=IDENTITY, transcript=None):
+        """The answer to IDENT."""
+        public = key.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+        signature = key.sign(transcript or self.transcript())
+        return b"200 ed25519 %s %s\r\n" % tuple(
+            base64.urlsafe_b64encode(data).rstrip(b"=")
+            for data in (public, signature))
+
     def take_token(self):
         """A token of the client's and its text."""
         data = self.receive(rb"[A-Za-z0-9_-]+=*\r\n")
@@ -235,6 +261,12 @@ class FakeServer:
         command = None
         while command != b"QUIT":
             command = self.take_token()
+            if command == b"IDENT" and self.ident is not None:
+                # A question of every client, and no command of its user.
+                self.received.pop()
+                self.asked += 1
+                self.connection.sendall(self.ident(self))
+                continue
             self.commands.append(command)
             self.packet("answer", lambda: self.answer(command), command)
         # the client closes first or last: both are fine

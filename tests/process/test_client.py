@@ -8,6 +8,7 @@ has to tell.  Usage: test_client.py [--client build/flexmusic] [--only WORD]
 """
 
 import argparse
+import atexit
 import base64
 import concurrent.futures
 import fcntl
@@ -73,16 +74,23 @@ HOSTILE = ("\x1b[2J\x1b]0;title\x07 back\bspace \x9b31m "
            "\u202egnp.exe").encode()
 
 
+HOME = tempfile.mkdtemp(prefix="flexmusic-test-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
+
+
 class Client:
     """Runs the program that is tested."""
 
     path = None
+    # What a server's identity is, test_identity.py tests.
+    always = ["--accept-new"]
 
     @classmethod
     def run(cls, args, stdin=b"", env=None, stdout=subprocess.PIPE):
         """Runs it to its end: status, output, errors, seconds."""
         begun = time.monotonic()
-        done = subprocess.run([cls.path] + args, input=stdin, timeout=LIMIT,
+        done = subprocess.run([cls.path] + cls.always + args, input=stdin,
+                              timeout=LIMIT,
                               stdout=stdout, stderr=subprocess.PIPE,
                               env=environment(env), check=False)
         return (done.returncode, done.stdout or b"", done.stderr,
@@ -91,7 +99,7 @@ class Client:
     @classmethod
     def start(cls, args, **streams):
         """Starts it and goes on."""
-        return subprocess.Popen([cls.path] + args,
+        return subprocess.Popen([cls.path] + cls.always + args,
                                 env=environment(streams.pop("env", None)),
                                 **streams)
 
@@ -100,7 +108,7 @@ def environment(more):
     """The environment of a run: UTF-8 and colours unless said otherwise."""
     env = {k: v for k, v in os.environ.items()
            if not k.startswith("LC_") and k not in ("LANG", "NO_COLOR")}
-    env.update({"LC_ALL": "C.UTF-8", "TERM": "xterm"})
+    env.update({"LC_ALL": "C.UTF-8", "TERM": "xterm", "HOME": HOME})
     env.update(more or {})
     return env
 
@@ -531,6 +539,7 @@ PACKET_7 = [
         packet_7=long_token),
     Row("a token of the year 2100", OK,
         packet_7=final(READY, when=4102444800),
+        server={"ident": lambda s: s.seal(s.proof(), when=4102444800)},
         answer=lambda s, c: s.seal(GOODBYE if c == b"QUIT" else HELP,
                                    when=4102444800)),
     Row("a token without line end", OK,
@@ -909,7 +918,8 @@ def test_no_stdout():
     try:
         process = subprocess.run(
             ["/bin/sh", "-c", 'exec "$0" "$@" >&- <&-', Client.path,
-             "--allow-weak", "-p", str(server.port), "127.0.0.1", "HELP"],
+             "--accept-new", "--allow-weak", "-p", str(server.port),
+             "127.0.0.1", "HELP"], env=environment(None),
             stderr=subprocess.PIPE, timeout=LIMIT, check=False)
     finally:
         server.stop()
@@ -1252,15 +1262,19 @@ def test_protected():
     root = os.getuid() == 0
     with tempfile.TemporaryDirectory() as folder:
         path, user = Client.path, {}
+        home = os.path.join(folder, "home")
+        os.mkdir(home)
         if root:  # of root's own processes /proc says nothing
             path = shutil.copy(path, folder)
             os.chmod(folder, 0o755)
+            os.chown(home, OTHER_USER, OTHER_USER)
             user = {"user": OTHER_USER, "group": OTHER_USER,
                     "extra_groups": []}
         process = subprocess.Popen(
-            [path, "--allow-weak", "-p", str(server.port), "127.0.0.1"],
+            [path, "--accept-new", "--allow-weak", "-p", str(server.port),
+             "127.0.0.1"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env=environment(None), cwd="/", **user)
+            env=environment({"HOME": home}), cwd="/", **user)
         try:
             check(server.idle.wait(LIMIT), "no session")
             proc = "/proc/%d/" % process.pid

@@ -258,10 +258,13 @@ class Serving(ReadBack, harness.ServerCase):
     """A server with a users file: connections in every stage."""
 
     SERVER = {"auth_method": "auth", "seeds": {1024: 1},
-              "max_connections": CONNECTIONS}
+              "max_connections": CONNECTIONS,
+              # Each client stays where it is while others are looked at.
+              "handshake_client_timeout": 60}
     ROLES = {"master", "zygote", "worker", "keys", "auth"}
-    # Channels of a worker: to the master, and to keys or auth.
-    STAGES = {"vex": 2, "kex": 2, "chal": 1, "lockdown": 2,
+    # Channels of a worker: to the master, to keys until IDENT or the end of
+    # lockdown, and to auth in lockdown.
+    STAGES = {"vex": 2, "kex": 2, "chal": 2, "lockdown": 3, "proved": 2,
               "authenticated": 1}
 
     @classmethod
@@ -269,7 +272,9 @@ class Serving(ReadBack, harness.ServerCase):
         test_auth.Users.make()
         cls.addClassCleanup(test_auth.shutil.rmtree,
                             test_auth.Users.directory)
-        cls.SERVER = dict(cls.SERVER, auth_file=test_auth.Users.path)
+        cls.SERVER = dict(
+            cls.SERVER, auth_file=test_auth.Users.path,
+            identity_file=os.path.join(test_auth.Users.directory, "key.pem"))
         if cls.SERVER.get("user") is not None:
             os.chown(test_auth.Users.directory, *2 * (cls.SERVER["user"],))
             os.chown(test_auth.Users.path, *2 * (cls.SERVER["user"],))
@@ -285,6 +290,8 @@ class Serving(ReadBack, harness.ServerCase):
                                                    test_auth.USERS["alice"])
         assert answer == test_auth.GRANTED, answer
         cls.clients["lockdown"].command("HELP")
+        answer = cls.clients["proved"].command("IDENT")
+        assert answer.startswith(b"200 ed25519 "), answer
         cls.workers = {stage: cls.server.worker(c.peer)
                        for stage, c in cls.clients.items()}
         cls.all = cls.server.processes()

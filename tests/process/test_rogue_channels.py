@@ -10,9 +10,13 @@ else notices; or, where it broke no rule, nothing happens at all.
 import errno
 import os
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                 os.pardir, "lib"))
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: E402
+    Ed25519PublicKey)
 
 import harness  # noqa: E402
 import rogue  # noqa: E402
@@ -27,7 +31,7 @@ RULES = {
     "master": {"ESTABLISHED": ("handshake",),
                "ACTIVE": ("established", "lockdown"),
                "END": ("handshake", "established", "lockdown")},
-    "keys": {"KEX": ("handshake",)},
+    "keys": {"KEX": ("handshake",), "IDENT": ("exchanged",)},
     "auth": {"AUTH": ("lockdown",)},
 }
 
@@ -44,6 +48,9 @@ class Case(rogue.Case):
         """The rogue says what a worker says up to there."""
         if state == "handshake":
             return
+        if state == "exchanged":
+            r.exchange = self.exchange_keys(r)
+            return
         r.send(r.where()["master"], self.table.bytes(
             "ESTABLISHED", rogue.Established(client=rogue.Client(b"F"))))
         self.assertEqual(int(r.line()), self.table.sizes["ESTABLISHED"])
@@ -52,6 +59,16 @@ class Case(rogue.Case):
             message, fds = r.receive_fds(r.where()["master"])
             self.assertEqual(len(message), self.table.sizes["LOCKDOWN"])
             r.auth, = fds
+
+    def exchange_keys(self, r, y=2):
+        """An exchange, of which keys keeps what IDENT signs: its answer."""
+        keys = r.where()["keys"]
+        r.sent(keys, self.table.bytes("KEX", rogue.Kex(
+            y=(rogue.u8 * 1024)(*y.to_bytes(128, "big")))))
+        self.assertTrue(r.wait(keys))
+        reply = rogue.KexReply.from_buffer_copy(r.received(keys))
+        self.assertEqual(reply.error, 0)
+        return reply
 
     def on(self, channel, state, *messages):
         """What an attacker does: these messages, on that channel, in that
@@ -292,6 +309,108 @@ class Open(Case):
                 "ESTABLISHED", rogue.Established()), [0])
         self.attack([rogue.Attack("sendmsg", act, "worker-died", signal=31,
                                   attack="yes")])
+
+
+class Identity(Case):
+    """A server with a long-term key, which signs one exchange a channel."""
+
+    @classmethod
+    def setUpClass(cls):
+        folder = tempfile.TemporaryDirectory(prefix="flexmusic-test-")
+        cls.addClassCleanup(folder.cleanup)
+        cls.SERVER = {"identity_file": os.path.join(folder.name, "key.pem")}
+        super().setUpClass()
+        with cls.server.client() as client:
+            client.handshake()
+            numbers = client.params.parameter_numbers()
+        cls.prime = numbers.p.to_bytes(128, "big")
+
+    def ident(self, r, *lines):
+        """Asks for a signature: what comes, as an IdentReply, or None."""
+        r.sent(r.where()["keys"], self.table.bytes("IDENT",
+                                                   rogue.Ident(*lines)))
+        self.assertTrue(r.wait(r.where()["keys"]))
+        got = r.received(r.where()["keys"])
+        return rogue.IdentReply.from_buffer_copy(got) if isinstance(
+            got, bytes) and got else None
+
+    def test_before_and_after_the_exchange(self):
+        self.matrix("keys", "handshake")
+        self.matrix("keys", "exchanged")
+
+    @harness.unittest.skipIf(harness.SANITIZED, "thousands of attacks")
+    def test_every_size(self):
+        """Of what the channel takes."""
+        self.attack(self.wrong("keys", "exchanged",
+                               lambda name: self.every(name, "keys")))
+
+    def test_no_text_of_its_own_is_signed(self):
+        """Nothing but what a client or a server could have sent."""
+        self.attack(
+            rogue.Attack((place, name), self.on(
+                "keys", "exchanged", self.table.bytes("IDENT", rogue.Ident(
+                    **{place: rogue.Version(name)}))),
+                **violation("keys", REFUSED))
+            for place in ("server", "client")
+            for name in (b"", b"Flex", b"FlexMusic" + b"x" * 120,
+                         b"FlexMusic,1.0.0", b"FlexMusic\n", b"FlexMusic\r",
+                         b"FlexMusic\x1b[2J", b"FlexMusic\x7f",
+                         b"FlexMusic\xff"))
+
+    def test_what_is_signed(self):
+        """Its own exchange, once, with version lines of its choice: no more
+        can be proved with that than what is so."""
+        server = rogue.Version(b"FlexMusic Other", (9, 8, 7))
+        client = rogue.Version(b"FlexMusic" + b"y" * 119, (1, 2, 65535))
+        with rogue.Rogue(self.server) as r:
+            self.reach(r, "exchanged")
+            reply = self.ident(r, server, client)
+            self.assertEqual(reply.made, 1)
+            parts = (b"FlexMusic Other,9.8.7",
+                     b"FlexMusic" + b"y" * 119 + b",1.2.65535", self.prime,
+                     (2).to_bytes(128, "big"), bytes(r.exchange.y)[:128])
+            Ed25519PublicKey.from_public_bytes(bytes(reply.public)).verify(
+                bytes(reply.signature), b"FmLTP/1.0 identity\0" + b"".join(
+                    len(part).to_bytes(2, "big") + part for part in parts))
+            self.assertIsNone(self.ident(r, server, client))
+        self.alone()
+        self.assertEqual(self.server.log.find("channel-violation",
+                                              peer=r.peer), [])
+
+    def test_not_without_an_exchange_that_was_made(self):
+        """A public value that keys refuses is not signed."""
+        with rogue.Rogue(self.server) as r:
+            keys = r.where()["keys"]
+            r.sent(keys, self.table.bytes("KEX"))
+            self.assertTrue(r.wait(keys))
+            reply = rogue.KexReply.from_buffer_copy(r.received(keys))
+            self.assertNotEqual(reply.error, 0)
+            self.assertIsNone(self.ident(r))
+
+    def test_closed(self):
+        """A quiet end, before a signature is asked for and after."""
+        def leaves(asked):
+            def act(r):
+                self.reach(r, "exchanged")
+                if asked:
+                    self.assertIsNotNone(self.ident(r))
+                self.assertEqual(r.call(3, r.where()["keys"]), 0)
+                r.tell("call", 231, 0)
+            return act
+        self.attack([rogue.Attack(("closed", asked), leaves(asked))
+                     for asked in (False, True)])
+
+    def test_in_lockdown(self):
+        """The channel is the session's until it leaves; it is of no use for
+        a second exchange."""
+        kex = self.table.bytes("KEX", rogue.Kex())
+
+        def act(r):
+            self.reach(r, "exchanged")
+            self.reach(r, "established")
+            r.send(r.where()["keys"], kex)
+        self.attack([rogue.Attack("second exchange", act,
+                                  **violation("keys", MOMENT))])
 
 
 class Lockdown(Case):

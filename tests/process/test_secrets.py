@@ -9,6 +9,7 @@ exponents are found in the key holder's memory before they are used: that is
 where they lie.  What is in a socket's buffer is the kernel's.
 """
 
+import base64
 import os
 import resource
 import shutil
@@ -516,6 +517,48 @@ class Passwords(harness.ServerCase, memory.Judge):
 
 @unittest.skipUnless(harness.ROOT, "needs root to read memory")
 @needs_memory
+class LongTermKey(harness.OwnServerCase, memory.Judge):
+    """The server's own: in keys, where it is made, read and used."""
+
+    def needles(self, path):
+        """The key in the file there: as it is, and as the file has it."""
+        with open(path, "rb") as f:
+            body = b"".join(f.read().split(b"\n")[1:-2])
+        seed = base64.b64decode(body)[-32:]
+        # A piece of its base64 that is of the key alone.
+        return memory.pieces("key", seed) + memory.pieces(
+            "file", body[24:56])
+
+    def judge(self, server, path):
+        """Of all processes, and after IDENT."""
+        with server.client() as client:
+            client.handshake()
+            self.assertTrue(client.command("IDENT").startswith(
+                b"200 ed25519 "))
+            client.command("HELP")
+            needles = self.needles(path)
+            keys = server.role("keys")
+            for p in keys:
+                self.here(p, needles[:4], least=4)
+                # The file's text is gone once it is read, or written.
+                self.nowhere_in(p.pid, needles[4:])
+            self.nowhere(server, needles, but=keys)
+            client.quit()
+
+    def test_long_term_key(self):
+        """Made at the first start, read at the next, and by a new keys."""
+        folder = tempfile.TemporaryDirectory(prefix="flexmusic-test-")
+        self.addCleanup(folder.cleanup)
+        path = os.path.join(folder.name, "key.pem")
+        server = self.start(identity_file=path)
+        self.judge(server, path)
+        server.stop()
+        server.start()
+        self.judge(server, path)
+
+
+@unittest.skipUnless(harness.ROOT, "needs root to read memory")
+@needs_memory
 class Locked(harness.OwnServerCase, memory.Judge):
     """What is secret is not swapped out, where the system lets it be."""
 
@@ -581,12 +624,14 @@ class Programs(memory.Judge):
     """flexmusic and flexmusicctl."""
 
     def start_client(self, server, *options, env=None):
-        """flexmusic, its standard input open."""
+        """flexmusic, its standard input open, at home with nobody."""
+        home = tempfile.TemporaryDirectory(prefix="flexmusic-test-")
+        self.addCleanup(home.cleanup)
         process = subprocess.Popen(
             [os.path.join(harness.BUILD, "flexmusic"), "--allow-weak",
-             "-p", str(server.port), *options, "127.0.0.1"],
+             "--accept-new", "-p", str(server.port), *options, "127.0.0.1"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=dict(os.environ, **env or {}))
+            stderr=subprocess.DEVNULL, env=dict(os.environ, HOME=home.name, **env or {}))
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.stdin.close)

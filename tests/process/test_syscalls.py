@@ -207,6 +207,7 @@ class Sessions(Case, harness.OwnServerCase):
         """Whatever happens in the life of a server."""
         with server.client() as client:
             client.handshake()
+            self.assertTrue(client.command("IDENT").startswith(b"200 "))
             client.command("HELP")
             self.assertEqual(client.auth("alice", "wrong"), test_auth.REFUSED)
             self.assertEqual(client.auth("alice", users["alice"]),
@@ -240,7 +241,8 @@ class Sessions(Case, harness.OwnServerCase):
         with server.client() as client:
             client.handshake()
             client.quit()
-        for words in (("status",), ("sessions",), ("rotate",), ("reload",)):
+        for words in (("status",), ("sessions",), ("identity",), ("rotate",),
+                      ("reload",)):
             done = test_control.ctl(*words, path=server.control_path)
             self.assertEqual(done.returncode, 0, done.stderr)
         done = test_control.ctl("kill", server.log.find(
@@ -255,6 +257,8 @@ class Sessions(Case, harness.OwnServerCase):
         server = TracedServer(seeds={1024: 1}, keep_parameters=1,
                               auth_method="auth",
                               auth_file=test_auth.Users.path,
+                              identity_file=os.path.join(
+                                  test_auth.Users.directory, "key.pem"),
                               handshake_client_timeout=1)
         self.servers = [server]
         self.addCleanup(server.remove)

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -23,10 +24,12 @@
 #include <openssl/hmac.h>
 
 #include "fmltp/kex.h"
+#include "fmltp/signature.h"
 #include "keys/pairs.h"
 #include "privsep/channel.h"
 #include "privsep/start.h"
 #include "tests/unit/process.h"
+#include "tests/vectors.h"
 
 #define ANSWER_MS   10000 /* for one answer; on a busy machine, too */
 #define BURST	    40
@@ -545,6 +548,230 @@ test_refused(void **state)
 	assert_int_equal(keys.counts->freed, 1);
 }
 
+/* Gives keys the identity of a known answer, or what is none. */
+static void
+send_identity(const char *pem, enum identity_fault due)
+{
+	struct message_identity m;
+	struct message_identity_read r;
+	int fd = memfd_create("identity", MFD_CLOEXEC);
+
+	assert_int_not_equal(fd, -1);
+	assert_int_equal(write(fd, pem, strlen(pem)), (ssize_t)strlen(pem));
+	memset(&m, 0, sizeof(m));
+	m.serial = 7;
+	assert_true(channel_send_fds(keys.master, MESSAGE_IDENTITY, &m, &fd));
+	close(fd);
+	expect_message_within(
+	    keys.master, ANSWER_MS, MESSAGE_IDENTITY_READ, &r);
+	assert_int_equal(r.serial, 7);
+	assert_int_equal(r.fault, due);
+	if (due == IDENTITY_OK)
+		assert_memory_equal(
+		    r.public, vector_ident[0].public, sizeof(r.public));
+}
+
+static void
+fill_lines(struct message_ident *m)
+{
+	memset(m, 0, sizeof(*m));
+	strlcpy(m->server.name, "FlexMusic Server", sizeof(m->server.name));
+	strlcpy(m->client.name, "FlexMusic Test", sizeof(m->client.name));
+	m->client.signature.substepping = 65535;
+}
+
+/* An exchange whose channel stays open: it is returned. */
+static int
+exchange_kept(const struct dh_params *params, struct client *c,
+    struct message_kex_reply *reply)
+{
+	int fd;
+
+	client_init(c, params, open_channel(1));
+	fd = dup(c->fd);
+	assert_int_not_equal(fd, -1);
+	client_send(c);
+	client_expect(c, reply);
+	return fd;
+}
+
+static void
+expect_closed(int fd)
+{
+	struct message_ident_reply r;
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	assert_int_equal(poll(&p, 1, ANSWER_MS), 1);
+	assert_int_equal(
+	    channel_read(fd, MESSAGE_IDENT_REPLY, &r), CHANNEL_CLOSED);
+	close(fd);
+}
+
+static void
+expect_violation(enum channel_result kind)
+{
+	struct message_keys_violation v;
+
+	expect_message_within(
+	    keys.master, ANSWER_MS, MESSAGE_KEYS_VIOLATION, &v);
+	assert_int_equal(v.kind, kind);
+	assert_int_equal(v.session, keys.session);
+}
+
+/* What is signed is this exchange, with the two lines, once. */
+static void
+test_ident(void **state)
+{
+	static uint8_t bytes[IDENTITY_TRANSCRIPT_MAX];
+	struct message_kex_reply reply;
+	struct message_ident_reply r;
+	struct dh_params params, later;
+	struct message_ident m;
+	struct client c;
+	struct buf b;
+	int fd;
+
+	make_params(&params, SIZE_SMALL, false);
+	make_params(&later, SIZE_SMALL, true);
+	send_generation(1, &params);
+	send_identity(vector_ident[0].pem, IDENTITY_OK);
+	fd = exchange_kept(&params, &c, &reply);
+	/* Its generation may go meanwhile. */
+	send_generation(2, &later);
+	send_retire(1);
+	fill_lines(&m);
+	assert_true(channel_send(fd, MESSAGE_IDENT, &m));
+	expect_message_within(fd, ANSWER_MS, MESSAGE_IDENT_REPLY, &r);
+	assert_true(r.made);
+	assert_memory_equal(r.public, vector_ident[0].public, sizeof(r.public));
+	buf_init(&b, bytes, sizeof(bytes));
+	identity_put_transcript(
+	    &b, &m.server, &m.client, &params, c.y, reply.y);
+	assert_false(b.failed);
+	assert_true(signature_check(r.public, b.data, b.len, r.signature));
+	expect_closed(fd);
+}
+
+/* What a worker that breaks the rules gets signed: nothing. */
+static void
+test_ident_refused(void **state)
+{
+	static const char *const names[] = { "", "Flex", "FlexMusic,x",
+		"FlexMusic\n", "FlexMusic\x1b[2J", "flexmusic",
+		"FlexMusic\xff" };
+	struct message_kex_reply reply;
+	struct message_ident_reply r;
+	struct dh_params params;
+	struct message_ident m;
+	struct client c;
+	size_t i;
+	int fd;
+
+	make_params(&params, SIZE_SMALL, false);
+	send_generation(1, &params);
+	send_identity(vector_ident[0].pem, IDENTITY_OK);
+	for (i = 0; i < 2 * sizeof(names) / sizeof(names[0]); i++) {
+		fd = exchange_kept(&params, &c, &reply);
+		fill_lines(&m);
+		strlcpy(i % 2 ? m.server.name : m.client.name, names[i / 2],
+		    sizeof(m.server.name));
+		assert_true(channel_send(fd, MESSAGE_IDENT, &m));
+		expect_violation(CHANNEL_REFUSED);
+		expect_closed(fd);
+	}
+	/* Without an end. */
+	fd = exchange_kept(&params, &c, &reply);
+	fill_lines(&m);
+	memset(m.client.name, 'x', sizeof(m.client.name));
+	memcpy(m.client.name, "FlexMusic", 9);
+	assert_true(channel_send(fd, MESSAGE_IDENT, &m));
+	expect_violation(CHANNEL_REFUSED);
+	expect_closed(fd);
+	/* Before the exchange, and a second exchange in its place. */
+	fd = open_channel(1);
+	fill_lines(&m);
+	assert_true(channel_send(fd, MESSAGE_IDENT, &m));
+	expect_violation(CHANNEL_MOMENT);
+	expect_closed(fd);
+	fd = exchange_kept(&params, &c, &reply);
+	c.fd = fd;
+	client_send(&c);
+	expect_violation(CHANNEL_MOMENT);
+	expect_closed(fd);
+	/* Twice: the channel is gone after the first. */
+	fd = exchange_kept(&params, &c, &reply);
+	fill_lines(&m);
+	assert_true(channel_send(fd, MESSAGE_IDENT, &m));
+	expect_message_within(fd, ANSWER_MS, MESSAGE_IDENT_REPLY, &r);
+	assert_true(r.made);
+	signal(SIGPIPE, SIG_IGN);
+	do
+		rest_ms(1);
+	while (channel_send(fd, MESSAGE_IDENT, &m));
+	assert_int_equal(errno, EPIPE);
+	close(fd);
+}
+
+/* A file that is none leaves the key before; without one, the channel is over
+ * with its exchange. */
+static void
+test_identity_files(void **state)
+{
+	struct message_kex_reply reply;
+	struct message_ident_reply r;
+	struct dh_params params;
+	struct message_ident m;
+	struct client c;
+	int fd;
+
+	make_params(&params, SIZE_SMALL, false);
+	send_generation(1, &params);
+	send_identity("", IDENTITY_FORMAT);
+	fd = exchange_kept(&params, &c, &reply);
+	expect_closed(fd);
+	send_identity(vector_ident[0].pem, IDENTITY_OK);
+	send_identity("-----BEGIN PRIVATE KEY-----\n", IDENTITY_FORMAT);
+	fd = exchange_kept(&params, &c, &reply);
+	fill_lines(&m);
+	assert_true(channel_send(fd, MESSAGE_IDENT, &m));
+	expect_message_within(fd, ANSWER_MS, MESSAGE_IDENT_REPLY, &r);
+	assert_true(r.made);
+	expect_closed(fd);
+}
+
+/* A new key is written to the pipe as its file has it, and is in use. */
+static void
+test_identity_new(void **state)
+{
+	struct message_identity_new m;
+	struct message_identity_read r;
+	uint8_t public[IDENTITY_PUBLIC_LEN], seed[IDENTITY_SEED_LEN];
+	char text[IDENTITY_PEM_LEN + 8];
+	struct signature_key *key;
+	int fd[2];
+
+	assert_int_equal(pipe(fd), 0);
+	memset(&m, 0, sizeof(m));
+	m.serial = 3;
+	assert_true(
+	    channel_send_fds(keys.master, MESSAGE_IDENTITY_NEW, &m, &fd[1]));
+	close(fd[1]);
+	expect_message_within(
+	    keys.master, ANSWER_MS, MESSAGE_IDENTITY_READ, &r);
+	assert_int_equal(r.serial, 3);
+	assert_int_equal(r.fault, IDENTITY_OK);
+	assert_int_equal(read(fd[0], text, sizeof(text)), IDENTITY_PEM_LEN);
+	assert_int_equal(read(fd[0], text + IDENTITY_PEM_LEN, 1), 0);
+	close(fd[0]);
+	assert_true(
+	    identity_parse_pem((const uint8_t *)text, IDENTITY_PEM_LEN, seed));
+	key = signature_key_new(seed);
+	assert_non_null(key);
+	signature_key_public(key, public);
+	assert_memory_equal(public, r.public, sizeof(public));
+	signature_key_free(key);
+}
+
 /* Each generation has pairs of its own; only the newest is filled. */
 static void
 test_generations(void **state)
@@ -802,6 +1029,10 @@ main(void)
 		CASE(test_drain),
 		CASE(test_used_once),
 		CASE(test_refused),
+		CASE(test_ident),
+		CASE(test_ident_refused),
+		CASE(test_identity_files),
+		CASE(test_identity_new),
 		CASE(test_generations),
 		CASE(test_retire),
 		CASE(test_end),

@@ -45,6 +45,21 @@ struct vector_kex {
 	size_t token_count;
 };
 
+/* IDENT after the exchange of the case of vector_kex with the same index. */
+struct vector_ident {
+	const char *server;
+	const char *client;
+	uint8_t seed[32];
+	const char *pem;
+	uint8_t public[32];
+	const char *key;
+	const char *fingerprint;
+	uint8_t transcript_sha256[32];
+	size_t transcript_len;
+	uint8_t signature[64];
+	const char *answer;
+};
+
 /* A case of the Fernet specification; what it does not have is zero. */
 struct vector_fernet {
 	const char *desc;
@@ -126,6 +141,21 @@ def print_kex():
     print("};")
 
 
+def print_ident():
+    print("static const struct vector_ident vector_ident[] = {")
+    for case in load("ident.json")["cases"]:
+        print("\t{ %s, %s, { %s }, %s, { %s }, %s, %s, { %s }, %d, { %s }, %s }," % (
+            string(case["server"]), string(case["client"]),
+            array(bytes.fromhex(case["seed_hex"])), string(case["pem"]),
+            array(bytes.fromhex(case["public_hex"])), string(case["key"]),
+            string(case["fingerprint"]),
+            array(bytes.fromhex(case["transcript_sha256"])),
+            case["transcript_len"],
+            array(bytes.fromhex(case["signature_hex"])),
+            string(case["answer"])))
+    print("};")
+
+
 def print_fernet(name):
     print("static const struct vector_fernet vector_fernet_%s[] = {" % name)
     for case in load("fernet-%s.json" % name):
@@ -141,6 +171,7 @@ def print_fernet(name):
 def main():
     print(TYPES)
     print_kex()
+    print_ident()
     for name in ("generate", "verify", "invalid"):
         print_fernet(name)
     print("\n#endif")
