@@ -55,28 +55,62 @@ listener_close_list(struct listener_list *list)
 	}
 }
 
-/* At a bounded rate: one line for all that were turned away since. */
+/*
+ * One line for all that were turned away since the last.  It speaks of many,
+ * so it is not one of its peer's lines, which may be left out.
+ */
 static void
-listener_log_refused(
-    struct master *m, const struct sockaddr *peer, const char *reason)
+listener_tell_refused(struct master *m)
 {
-	uint64_t now = master_now();
+	char peer[SOURCE_TEXT_MAX];
+
+	if (m->refused_unlogged == 0)
+		return;
+	log_event(m->log, LOG_NOTICE, "connection-refused",
+	    "peer=%s reason=%s count=%llu",
+	    log_address(
+		peer, sizeof(peer), (const struct sockaddr *)&m->refused_peer),
+	    m->refused_reason, (unsigned long long)m->refused_unlogged);
+	m->refused_logged_ms = master_now();
+	m->refused_unlogged = 0;
+}
+
+static void
+listener_refused_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+
+	m->refused_waiting = false;
+	listener_tell_refused(m);
+}
+
+/* At a bounded rate; who comes too soon for a line is told of with the others
+ * that do. */
+static void
+listener_log_refused(struct master *m, const struct sockaddr *peer,
+    socklen_t len, const char *reason)
+{
+	const struct timeval tv = { LISTENER_REFUSED_MS / 1000, 0 };
 
 	m->counters.refused++;
 	m->refused_unlogged++;
-	if (now - m->refused_logged_ms < LISTENER_REFUSED_MS)
+	memcpy(&m->refused_peer, peer, len);
+	m->refused_reason = reason;
+	if (m->refused_waiting)
 		return;
-	log_peer_event(m->log, LOG_NOTICE, "connection-refused", peer,
-	    "reason=%s count=%llu", reason,
-	    (unsigned long long)m->refused_unlogged);
-	m->refused_logged_ms = now;
-	m->refused_unlogged = 0;
+	if (master_now() - m->refused_logged_ms >= LISTENER_REFUSED_MS) {
+		listener_tell_refused(m);
+		return;
+	}
+	m->refused_waiting = true;
+	evtimer_assign(&m->refused_event, m->base, listener_refused_due, m);
+	master_set_timer(&m->refused_event, &tv);
 }
 
 /* Packet 1 in one send that does not wait, and the end. */
 static void
-listener_turn_away(
-    struct master *m, int fd, const struct sockaddr *peer, const char *reason)
+listener_turn_away(struct master *m, int fd, const struct sockaddr *peer,
+    socklen_t len, const char *reason)
 {
 	char line[VERSION_LINE_MAX + 1];
 	struct buf b;
@@ -87,7 +121,7 @@ listener_turn_away(
 	if (!b.failed)
 		(void)send(fd, b.data, b.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 	close(fd);
-	listener_log_refused(m, peer, reason);
+	listener_log_refused(m, peer, len, reason);
 }
 
 static void
@@ -125,8 +159,8 @@ listener_use_reserve(struct listener *l)
 		fd = accept4(l->fd, (struct sockaddr *)&ss, &len,
 		    SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd != -1)
-			listener_turn_away(
-			    m, fd, (struct sockaddr *)&ss, "no-descriptors");
+			listener_turn_away(m, fd, (struct sockaddr *)&ss, len,
+			    "no-descriptors");
 	}
 	m->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	listener_rest(m, LISTENER_REST_MS);
@@ -191,10 +225,10 @@ listener_accept(struct listener *l)
 	}
 	verdict = source_admit(m->sources, peer, master_now());
 	if (verdict != SOURCE_ADMITTED)
-		listener_turn_away(m, fd, peer, refusal[verdict]);
+		listener_turn_away(m, fd, peer, len, refusal[verdict]);
 	else if (!listener_has_room(m)) {
 		source_leave(m->sources, peer, master_now());
-		listener_turn_away(m, fd, peer, "max-connections");
+		listener_turn_away(m, fd, peer, len, "max-connections");
 	} else
 		session_begin(m, fd, peer, len);
 	if (m->zygote->spawning >= SESSION_SPAWNING_MAX)
@@ -429,6 +463,10 @@ listener_close_all(struct master *m)
 {
 	listener_close_list(&m->listeners);
 	listener_close_list(&m->next_listeners);
+	if (m->refused_waiting) {
+		evtimer_del(&m->refused_event);
+		listener_refused_due(-1, 0, m);
+	}
 }
 
 void

@@ -418,6 +418,10 @@ struct master {
 	struct event delay_event;
 	uint64_t refused_logged_ms;
 	uint64_t refused_unlogged;
+	struct sockaddr_storage refused_peer; /* the last of them, */
+	const char *refused_reason; /* and why */
+	struct event refused_event; /* tells of them */
+	bool refused_waiting; /* for that */
 	uint64_t no_way_ms; /* when nobody could give way */
 
 	struct process *zygote;

@@ -221,6 +221,47 @@ class Limits(Case):
         time.sleep(1.1)
         self.served(server, "127.0.0.2")
 
+    def told(self, server, mark=0):
+        """How many refusals the log has told of."""
+        return sum(int(e["count"])
+                   for e in server.log.find("connection-refused", start=mark))
+
+    def test_each_refusal_is_told(self):
+        """A line a second counts them all, the last ones too: none has to
+        come after them, and stopping does not forget them."""
+        server = self.start(max_connections_per_source=1)
+        first = self.connect(server, "127.0.0.2")
+        self.assertEqual(first.receive(), BANNER)
+        for _ in range(5):
+            self.turned_away(server, "127.0.0.2")
+        harness.wait_for("a line about each", lambda: self.told(server) == 5)
+        mark = server.log.mark()
+        for _ in range(5):
+            self.turned_away(server, "127.0.0.2")
+        first.close()
+        server.stop()
+        self.assertEqual(self.told(server, mark), 5)
+
+    def test_refusals_beside_many_lines(self):
+        """A peer that has had all the lines that it gets: how many were
+        turned away is told all the same."""
+        server = self.start_auth()
+        clients = [self.connect(server, "127.0.0.2").handshake()
+                   for _ in range(12)]
+        for client in clients:
+            client.send_command("AUTH alice sesame")
+        server.log.wait("auth-failed", count=10)
+        for client in clients:
+            client.close()
+        harness.wait_for("a penalty", lambda: not self.is_served(
+            server, "127.0.0.2"))
+        self.turned_away(server, "127.0.0.2")
+        server.signal(signal.SIGUSR1)
+        refused = int(server.log.wait("status")["refused"])
+        self.assertGreaterEqual(refused, 2)
+        harness.wait_for("a line about each",
+                         lambda: self.told(server) == refused)
+
     def test_all(self):
         """max_connections, of sessions that do not give way."""
         server = self.start(max_connections=2)
