@@ -252,6 +252,7 @@ help:
 	@echo 'make fuzz       the fuzzers, FUZZ_SECONDS=10 each; FUZZ="stream users" some'
 	@echo 'make fuzz-coverage  what the kept corpus reaches; fuzz-corpus makes it anew'
 	@echo 'make fuzz-server    mutated packets to a real server, FUZZ_SECONDS=10'
+	@echo 'make soak       64 clients, good and bad, SOAK_SECONDS=600; needs root'
 	@echo 'make analyze    what gcc, clang, clang-tidy and cppcheck find; -j2'
 	@echo 'make valgrind   the pure unit tests under memcheck'
 	@echo 'make install    DESTDIR=, PREFIX=/usr/local, SYSCONFDIR=/etc'

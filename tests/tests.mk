@@ -106,6 +106,14 @@ check-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS) $(ROGUE)
 	    --unit $(UNIT_TESTS) \
 	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)
 
+# 64 clients, good and bad, for a while: what is it like afterwards?
+SOAK_SECONDS ?= 600
+.PHONY: soak
+soak: deps
+	@+$(MAKE) --no-print-directory all
+	@$(TEST_ENV) $(PYTHON) tests/soak.py --seconds $(SOAK_SECONDS) \
+	    $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+
 # In a build of its own, with clang; takes some minutes.
 coverage: deps
 	@+$(MAKE) --no-print-directory COVERAGE=yes CC=clang coverage-now

@@ -17,6 +17,7 @@ import harness  # noqa: E402
 import runner  # noqa: E402
 from rsyslog import RSYSLOGD, Rsyslog  # noqa: E402
 
+
 class Relay:
     """Stands between server and receiver, keeps a copy of each line, and
     passes it on as it is."""
