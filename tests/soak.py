@@ -440,16 +440,17 @@ class Soak:
 
 
 def measure(server):
-    """Of each process that lasts: private KiB and descriptors.  Clean pages
-    are those of its program's file, which count as private or not as others
-    have the same file mapped."""
+    """Of each process that lasts: KiB of its own, shared with nobody while
+    there is no worker, and descriptors.  Pages of its program's file are left
+    out: whether they count as private depends on who else has it mapped, and
+    whether as dirty, on how long ago it was linked."""
     found = {}
     for p in server.processes():
         if p.role not in LASTING:
             continue
         with open("/proc/%d/smaps_rollup" % p.pid) as f:
             kib = sum(int(size) for size in re.findall(
-                r"^(?:Private_Dirty|Swap): +(\d+)", f.read(), re.M))
+                r"^(?:Anonymous|Swap): +(\d+)", f.read(), re.M))
         found[p.pid] = (p.role, kib, len(harness.descriptors(p.pid)))
     return found
 
