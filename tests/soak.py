@@ -52,6 +52,10 @@ RESTART = 12  # seconds between two restarts of rsyslogd
 AWAY = 1  # that it is away
 FOUND = 3  # until the server has found it for sure: it looks once a second
 PER_SOURCE = 6  # connections at once
+FLOOD = 30  # connections, as fast as they come
+BATCH = 25  # commands in one send
+# How a ClientHello begins.
+TLS = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 # What a process may have more of at the end: an allocator does not give back
 # each page, and the order of things is another each time.
 TOLERANCE_KIB = 256
@@ -63,10 +67,10 @@ TROUBLE = ("channel-violation", "helper-died", "helper-stuck", "helper-failed",
            "accept-delayed", "users-failed", "identity-failed",
            "parameters-bad")
 
-# A connection: of what kind, from where, how long its handshake took, when it
-# was begun and over, and, where it did not go as it had to, why.
+# A connection: of what kind, from where, whether it became a session, how long
+# its handshake took, when it was begun and over, and what was wrong with it.
 Record = collections.namedtuple(
-    "Record", "kind peer handshake begun ended fault")
+    "Record", "kind peer session handshake begun ended fault")
 
 
 class Fault(Exception):
@@ -109,15 +113,16 @@ class Actor(threading.Thread):
     def one(self, play, source):
         """One connection, and its record."""
         begun = time.monotonic()
-        peer, fault, handshake = None, None, None
+        peer, fault, handshake, client = None, None, None, None
         try:
             with self.server.client(source=source) as client:
                 peer = client.peer
                 handshake = play(client, begun)
         except Exception as e:  # whatever it is, it is reported
             fault = "%s: %s" % (type(e).__name__, e)
-        self.records.append(Record(self.kind, peer, handshake, begun,
-                                   time.monotonic(), fault))
+        self.records.append(Record(
+            self.kind, peer, client is not None and client.status is not None,
+            handshake, begun, time.monotonic(), fault))
 
     # good ones
 
@@ -141,20 +146,32 @@ class Actor(threading.Thread):
         client.quit()
 
     def short(self, client, begun):
-        """A session by the book."""
+        """A session by the book; some do not say who they are."""
         client.handshake()
         took = time.monotonic() - begun
-        self.enter(client)
+        if self.r.random() < 0.7:
+            self.enter(client)
         self.work(client)
         return took
 
     def long(self, client, begun):
-        """One that lasts."""
+        """One that lasts, or has much to ask."""
         client.handshake()
         took = time.monotonic() - begun
         self.enter(client)
+        if self.r.random() < 0.3:
+            self.batches(client)
         self.work(client, pause=3.0)
         return took
+
+    def batches(self, client):
+        """Hundreds of commands, a lot of them at a time."""
+        for _ in range(20):
+            client.send(b"".join(client.seal("HELP QUIT") + fmltp.CRLF
+                                 for _ in range(BATCH)))
+            for answer in client.read_answers(BATCH):
+                if not answer.startswith(b"200 "):
+                    raise Fault("HELP was answered %r" % answer)
 
     def slow(self, client, begun):
         """One whose packets come in drips."""
@@ -251,7 +268,7 @@ class Actor(threading.Thread):
         noise = r.randbytes(r.choice((1, 40, 700, 6000)))
         if stage == "vex":
             client.send(r.choice((
-                noise, noise + fmltp.CRLF,
+                noise, noise + fmltp.CRLF, TLS + noise,
                 b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")))
         elif stage == "kex":
             data = client.make_key()
@@ -264,23 +281,30 @@ class Actor(threading.Thread):
             client.send(r.choice((noise, fmltp.token(
                 r.randbytes(32), client.banner))) + fmltp.CRLF)
         elif r.random() < 0.5:
-            client.send(r.choice((noise, fmltp.token(
-                r.randbytes(32), b"HELP"))) + fmltp.CRLF)
+            again = client.seal("HELP") + fmltp.CRLF
+            client.send(r.choice((noise + fmltp.CRLF, again + again,
+                                  fmltp.token(r.randbytes(32), b"HELP") +
+                                  fmltp.CRLF)))
         else:
             client.auth("alice", "wrong")
 
     def crowd(self, client):
-        """More connections at once than one source may have."""
+        """More connections at once than one source may have, or more one
+        after the other than the log has lines for."""
+        at_once = self.r.random() < 0.5
         source = client.peer.partition(":")[0]
         others = []
-        for _ in range(PER_SOURCE + 2):
+        for _ in range(PER_SOURCE + 2 if at_once else FLOOD):
             begun = time.monotonic()
             other = self.server.client(source=source)
             others.append((other, begun))
+            if not at_once:
+                other.reset()
         for other, begun in others:
-            other.reset()
-            self.records.append(Record(self.kind, other.peer, None, begun,
-                                       time.monotonic(), None))
+            if at_once:
+                other.reset()
+            self.records.append(Record(self.kind, other.peer, False, None,
+                                       begun, time.monotonic(), None))
 
 
 def play(server, shares, seed, until, path):
@@ -467,6 +491,9 @@ class Account:
         self.made = collections.Counter(r.peer for r in records if r.peer)
         self.ends = collections.Counter(
             e["peer"] for e in events if e.name in ENDS)
+        self.begins, self.ended = (
+            collections.Counter(e["peer"] for e in events if e.name == name)
+            for name in ("session-begin", "session-end"))
         self.refused = sum(int(e["count"]) for e in events
                            if e.name == "connection-refused")
         self.left_out = collections.Counter()
@@ -476,11 +503,39 @@ class Account:
                     int(e["left_out"])
         self.dropped = sum(int(e["dropped"]) for e in events
                            if e.name == "log-dropped")
-        self.lost = 0  # good ones without an end
+        self.lost = 0  # lines that have to be there, and are not
+        self.check_sessions(records, away)
         self.check(records, away)
 
+    def miss(self, r, what, away):
+        """A line about a connection is not there: was it left out, or can it
+        be lost?"""
+        source = r.peer.rpartition(":")[0]
+        if self.left_out[source] > 0:
+            self.left_out[source] -= 1
+            return
+        self.lost += 1
+        if not any(begun <= r.ended + FOUND and r.begun <= ended + FOUND
+                   for begun, ended in away):
+            self.faults.append("%s %s has no %s, and the receiver was there" %
+                               (r.kind, r.peer, what))
+
+    def check_sessions(self, records, away):
+        """Who was sent packet 7 has a session-begin, and nobody else."""
+        sessions = collections.Counter(r.peer for r in records if r.session)
+        for name, lines in (("session-begin", self.begins),
+                            ("session-end", self.ended)):
+            for peer, count in (lines - sessions).items():
+                self.faults.append("%d %s too many of %s" % (
+                    count, name, peer))
+        missing = sessions - self.begins
+        for r in records:
+            if r.session and missing[r.peer]:
+                missing[r.peer] -= 1
+                self.miss(r, "session-begin", away)
+
     def check(self, records, away):
-        """Fills `faults`."""
+        """Each has an end, or was refused."""
         for peer, count in (self.ends - self.made).items():
             self.faults.append("%d ends too many of %s" % (count, peer))
         missing = self.made - self.ends
@@ -489,19 +544,11 @@ class Account:
                 continue
             # Nothing turns these away: they have an end.
             missing[r.peer] -= 1
-            source = r.peer.rpartition(":")[0]
-            if self.left_out[source] > 0:
-                self.left_out[source] -= 1
-                continue
-            self.lost += 1
-            if not any(begun <= r.ended + FOUND and r.begun <= ended + FOUND
-                       for begun, ended in away):
-                self.faults.append("%s %s has no end, and the receiver was "
-                                   "there" % (r.kind, r.peer))
+            self.miss(r, "end", away)
         if self.lost > self.dropped:
             self.faults.append(
-                "%d connections have no end, and the server says that it "
-                "lost %d lines" % (self.lost, self.dropped))
+                "%d lines are missing, and the server says that it lost %d" %
+                (self.lost, self.dropped))
         rest = sum(missing.values())
         slack = self.dropped - self.lost + sum(self.left_out.values())
         if not self.refused <= rest <= self.refused + slack:
