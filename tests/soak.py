@@ -328,9 +328,11 @@ class Soak:
 
     def __init__(self, seed):
         self.seed = seed
+        # What lets the good ones in: more connections than all clients have
+        # at once, so that nobody gives way, and the rest for each source.
         self.server = harness.Server(
             arguments=("-F",), seeds={1024: 2}, syslog_facility="local3",
-            auth_method="auth", max_connections=256,
+            auth_method="auth", max_connections=512,
             max_connections_per_source=PER_SOURCE, accept_rate=20,
             accept_burst=40, handshake_failure_cooldown=20,
             auth_failure_cooldown=20, penalty_exempt=[],
