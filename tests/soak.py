@@ -336,7 +336,7 @@ class Soak:
             max_connections_per_source=PER_SOURCE, accept_rate=20,
             accept_burst=40, handshake_failure_cooldown=20,
             auth_failure_cooldown=20, penalty_exempt=[],
-            handshake_client_timeout=5, auth_timeout=5)
+            handshake_client_timeout=15, auth_timeout=15)
         s = self.server
         users = os.path.join(s.directory, "users")
         with open(users, "w") as f:
@@ -685,9 +685,12 @@ def judge(it, report, warm, load, sizes, done):
           for pid, (role, kib, fds) in sorted(before.items())])
 
     both = warm[0] + records
+    reasons = {e["peer"]: e.get("reason") for e in warm[1] + events
+               if e.name in ENDS}
     report.check("no good session failed", [
-        "%s %s: %s" % (r.kind, r.peer, r.fault) for r in both
-        if r.kind in GOOD and r.fault])
+        "%s %s: %s; in the log: %s" % (r.kind, r.peer, r.fault,
+                                       reasons.get(r.peer, "no end"))
+        for r in both if r.kind in GOOD and r.fault])
     report.check("bad clients and killed ones are closed", [
         "%s %s: %s" % (r.kind, r.peer, r.fault) for r in both
         if r.kind not in GOOD and r.fault])
