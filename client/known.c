@@ -195,6 +195,9 @@ known_look(const char *path, const char *name,
 	result = known_read(path, &text, &len, f);
 	if (result != CLIENT_OK)
 		return result;
+	/* Without a file there is no text. */
+	if (text == NULL)
+		return CLIENT_OK;
 	bad = known_search(text, len, name, key, a);
 	free(text);
 	if (bad != 0)

@@ -292,6 +292,22 @@ test_known_lines(void **state)
 	assert_true(known_name(name, sizeof(name), host, "65535"));
 }
 
+/* Without a file nobody is known, and that is no error. */
+static void
+test_nobody_known(void **state)
+{
+	const uint8_t key[IDENTITY_PUBLIC_LEN] = { 1 };
+	struct failure f = { 0 };
+	struct known_answer a;
+
+	memset(&a, 0xff, sizeof(a));
+	assert_int_equal(
+	    known_look("/nonexistent/known_servers", "[a]:1", key, &a, &f),
+	    CLIENT_OK);
+	assert_false(a.known);
+	assert_false(a.same);
+}
+
 int
 main(void)
 {
@@ -303,6 +319,7 @@ main(void)
 		cmocka_unit_test(test_fingerprints),
 		cmocka_unit_test(test_fresh_keys),
 		cmocka_unit_test(test_known_lines),
+		cmocka_unit_test(test_nobody_known),
 	};
 
 	return cmocka_run_group_tests_name("identity", tests, NULL, NULL);
