@@ -34,7 +34,8 @@ FUZZ_LINK_lines := -fsanitize=fuzzer -fprofile-instr-generate
 # What a fuzzer must not do, its linker puts something in the place of: see
 # its first comment.
 FUZZ_WRAP_client_packets := connection_read connection_send \
-	kex_params_quick_check kex_params_are_safe
+	kex_params_quick_check kex_params_are_safe readpassphrase fsync
+FUZZ_WRAP_client_known := fsync
 FUZZ_WRAP_ctl_answers := connect send recv
 FUZZ_WRAP_channel_helpers := clone search_safe_prime worker_leave
 FUZZ_WRAP_channel_master := fork waitid

@@ -24,6 +24,8 @@
  * Covers: master/process.c: process_serve_started process_serve_failed
  * Covers: master/process.c: process_test_result process_test_failed
  * Covers: master/process.c: process_test_forked
+ * Covers: master/identity.c: identity_serve_read identity_learn
+ * Covers: master/identity.c: identity_update identity_give
  * Covers: master/control.c: control_serve control_readable control_run
  * Covers: master/control.c: control_put_row control_put_session control_kill
  * Covers: master/control.c: control_kill_user control_clear_penalties
@@ -137,6 +139,7 @@ drain(int fd)
 		{ MESSAGE_USERS, CHANNEL_ANY_STATE, false, take_any },
 		{ MESSAGE_AUTH_CHANNEL, CHANNEL_ANY_STATE, false, take_any },
 		{ MESSAGE_LOCKDOWN, CHANNEL_ANY_STATE, false, take_any },
+		{ MESSAGE_IDENTITY, CHANNEL_ANY_STATE, false, take_any },
 	};
 	static union message_any message;
 	struct channel c;
@@ -192,7 +195,9 @@ begin_control(struct world *w)
 static void
 prepare(struct world *w)
 {
-	char text[512], users[64];
+	char text[512], path[64];
+	static const char *const files[] = { "users", "identity" };
+	size_t i;
 	FILE *f;
 
 	if (w->config != NULL)
@@ -200,14 +205,17 @@ prepare(struct world *w)
 	signal(SIGPIPE, SIG_IGN);
 	strlcpy(w->folder, "/tmp/flexmusic-fuzz-XXXXXX", sizeof(w->folder));
 	fuzz_check(mkdtemp(w->folder) != NULL);
-	snprintf(users, sizeof(users), "%s/users", w->folder);
-	f = fopen(users, "w");
-	fuzz_check(f != NULL && fchmod(fileno(f), 0600) == 0);
-	fclose(f);
+	for (i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", w->folder, files[i]);
+		f = fopen(path, "w");
+		fuzz_check(f != NULL && fchmod(fileno(f), 0600) == 0);
+		fclose(f);
+	}
 	snprintf(text, sizeof(text),
-	    "auth_file = %s\nstate_dir = %s\nkeep_parameters = 0\n"
+	    "auth_file = %s/users\nidentity_file = %s/identity\n"
+	    "state_dir = %s\nkeep_parameters = 0\n"
 	    "control_socket = none\nmax_connections_per_source = 0\n",
-	    users, w->folder);
+	    w->folder, w->folder, w->folder);
 	w->config = config_parse("fuzz", text, false, NULL, NULL);
 	w->log = log_new("/nonexistent", LOG_DAEMON, 1);
 	fuzz_check(w->config != NULL && w->log != NULL);
@@ -280,6 +288,8 @@ begin(struct world *w)
 	strlcpy(m->stock->set.name, "dh-nothing", sizeof(m->stock->set.name));
 	m->keys = &w->keys.process;
 	m->keys_count = m->keys_up = 1;
+	m->keys->serving = true;
+	m->identity_serial = 1;
 	m->auth = &w->auth.process;
 	m->auth_count = m->auth_ready = 1;
 	m->auth->serving = true;
@@ -367,6 +377,8 @@ fill(void *arg, enum message_type type, union message_any *m)
 		m->message_keys_violation.kind = CHANNEL_TYPE;
 	} else if (type == MESSAGE_USERS_READ)
 		m->message_users_read.serial = w->m.users_serial;
+	else if (type == MESSAGE_IDENTITY_READ)
+		m->message_identity_read.serial = w->m.identity_serial;
 	else if (type == MESSAGE_PARAMS)
 		m->message_params.params.len = 256;
 	else if (type == MESSAGE_CONTROL) {
@@ -409,6 +421,8 @@ check_books(const struct world *w)
 	    handshaking == m->counters.handshaking &&
 	    waiting == m->waiting_count && spawning == m->zygote->spawning);
 	fuzz_check(m->generation->handshakes == handshaking);
+	/* keys alone makes it known. */
+	fuzz_check(m->keys_up == 1 && m->identity_maker == NULL);
 }
 
 static void

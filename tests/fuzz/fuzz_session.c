@@ -3,16 +3,19 @@
  * says of those that are an AUTH.
  *
  * Runs in: the fuzzers alone.  The first byte says whether the session is in
- * lockdown, the next ones what auth will answer; what follows are packets.
+ * lockdown, and whether there is an identity and what keys will answer; the
+ * next ones what auth will answer; what follows are packets.
  * They are answered one by one, and then again in tokens that arrive in
  * segments: both ways have the same answers and the same end.  An answer is
- * text of a bounded length; nobody is let in without auth's word; and no
- * password stays behind.
+ * text of a bounded length; nobody is let in without auth's word; no password
+ * stays behind; and keys is asked for one signature at most, while it is time.
  *
  * Covers: worker/session.c: session_answer session_find session_has
  * Covers: worker/session.c: session_put_word session_help session_auth
  * Covers: worker/session.c: session_quit session_finish session_serve
  * Covers: worker/session.c: session_lockdown_over session_deadline
+ * Covers: worker/session.c: session_ident
+ * Covers: worker/keys_client.c: keys_end keys_may_sign keys_sign
  * Covers: worker/auth_client.c: auth_ask auth_fill auth_end
  * Covers: worker/wire.c: wire_fill wire_drop wire_send_sealed wire_wait_reply
  * Covers: fmltp/secure.c: secure_receive secure_send secure_wipe secure_init
@@ -30,6 +33,7 @@
 #include "tests/vectors.h"
 #include "worker/worker.h"
 
+#define OTHERS	    4 /* ends of a worker's sockets */
 #define PACKETS_MAX 16
 #define REPLIES_MAX 8
 #define REPLY_ODD   240u /* from here on: no reply, but so many bytes */
@@ -42,7 +46,18 @@ enum fuzz_start {
 	START_LOCKDOWN = 1,
 	START_LATE = 2, /* the phase is over already */
 	START_RESET = 4, /* the client is gone, and auth says no more */
-	START_CORRUPT = 8 /* the last token has a wrong MAC */
+	START_CORRUPT = 8, /* the last token has a wrong MAC */
+	START_IDENTITY = 16, /* the server has one */
+	START_KEYS = 32, /* keys is there, after its exchange */
+	START_KEYS_REPLY = 64 /* from here on: what it answers */
+};
+
+/* What keys has answered before it is asked, or not. */
+enum fuzz_keys {
+	KEYS_SIGNS,
+	KEYS_SIGNS_NOT,
+	KEYS_GONE,
+	KEYS_ODD /* it sends what is no reply */
 };
 
 struct packet {
@@ -96,9 +111,31 @@ queue_replies(const struct trial *t, int fd)
 	fuzz_check(channel_send(fd, MESSAGE_AUTH_REPLY, &r));
 }
 
-/* A worker before its session; the other ends of its three sockets. */
+/* keys' answer, which waits in the channel; its end, or -1. */
+static int
+queue_signature(const struct trial *t, int fd)
+{
+	struct message_ident_reply r;
+	uint8_t what = t->start / START_KEYS_REPLY;
+
+	memset(&r, 0, sizeof(r));
+	r.made = what == KEYS_SIGNS;
+	memset(r.public, 'k', sizeof(r.public));
+	memset(r.signature, 's', sizeof(r.signature));
+	if (what == KEYS_ODD)
+		fuzz_check(write(fd, &r, sizeof(r) - 1) > 0);
+	else if (what != KEYS_GONE)
+		fuzz_check(channel_send(fd, MESSAGE_IDENT_REPLY, &r));
+	else {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* A worker before its session; the other ends of its sockets. */
 static void
-begin(const struct trial *t, struct worker *w, int other[3])
+begin(const struct trial *t, struct worker *w, int other[OTHERS])
 {
 	static struct message_spawn spawn;
 	int fd[2];
@@ -106,7 +143,14 @@ begin(const struct trial *t, struct worker *w, int other[3])
 	memset(w, 0, sizeof(*w));
 	w->spawn = &spawn;
 	w->raw = raw;
-	w->keys = w->auth = -1;
+	w->keys = w->auth = other[3] = -1;
+	/* Where there is no identity, a worker has closed its channel. */
+	spawn.identity = (t->start & START_IDENTITY) != 0;
+	if (spawn.identity && (t->start & START_KEYS) != 0) {
+		fuzz_check(channel_pair(fd, false, 0));
+		w->keys = fd[0];
+		other[3] = queue_signature(t, fd[1]);
+	}
 	fuzz_check(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd) == 0);
 	w->client = fd[0];
@@ -130,7 +174,7 @@ begin(const struct trial *t, struct worker *w, int other[3])
 }
 
 static void
-finish(struct trial *t, struct worker *w, const int other[3])
+finish(struct trial *t, struct worker *w, const int other[OTHERS])
 {
 	size_t i;
 
@@ -141,7 +185,8 @@ finish(struct trial *t, struct worker *w, const int other[3])
 	close(w->master);
 	if (w->auth != -1)
 		close(w->auth);
-	for (i = 0; i < 3; i++)
+	keys_end(w);
+	for (i = 0; i < OTHERS; i++)
 		if (other[i] != -1)
 			close(other[i]);
 }
@@ -188,6 +233,28 @@ check_asked(const struct packet *p, int fd)
 			       m.password, m.password_len) == NULL);
 }
 
+/* A signature is keys' own, and asked for while `may`; afterwards, and after
+ * anything that ends the time for it, keys' channel is closed. */
+static void
+check_signed(const struct trial *t, const struct worker *w, bool may, int fd,
+    const uint8_t *answer, size_t len)
+{
+	uint8_t public[IDENTITY_PUBLIC_LEN];
+	uint8_t signature[IDENTITY_SIGNATURE_LEN];
+	struct message_ident m;
+	bool asked;
+
+	asked = fd != -1 && channel_read(fd, MESSAGE_IDENT, &m) == CHANNEL_OK;
+	fuzz_check(may || !asked);
+	if (identity_parse_answer(answer, len, public, signature))
+		fuzz_check(asked && t->start / START_KEYS_REPLY == KEYS_SIGNS &&
+		    public[0] == 'k' && signature[0] == 's');
+	else
+		fuzz_check(memmem(answer, len, "ed25519", 7) == NULL);
+	if (asked || !w->lockdown)
+		fuzz_check(w->keys == -1);
+}
+
 /* Of a copy, which it may wipe, and never lengthen. */
 static void
 answer_one(struct worker *w, const struct packet *p, struct buf *b)
@@ -206,14 +273,15 @@ static void
 answer_each(struct trial *t)
 {
 	struct worker *w = &worker;
-	int other[3];
-	bool lockdown;
+	int other[OTHERS];
+	bool lockdown, may;
 	struct buf b;
 	size_t i;
 
 	begin(t, w, other);
 	for (i = 0; i < t->packets && !w->over; i++) {
 		lockdown = w->lockdown;
+		may = keys_may_sign(w);
 		buf_init(&b, t->answer[i], sizeof(t->answer[i]));
 		answer_one(w, &t->packet[i], &b);
 		fuzz_check(!b.failed);
@@ -223,6 +291,7 @@ answer_each(struct trial *t)
 		fuzz_check(w->commands == t->answers);
 		if (other[2] != -1)
 			check_asked(&t->packet[i], other[2]);
+		check_signed(t, w, may, other[3], b.data, b.len);
 		/* Out of lockdown by auth's word alone, and never into it. */
 		if (w->lockdown != lockdown)
 			fuzz_check(lockdown &&
@@ -297,7 +366,7 @@ serve_all(struct trial *t, const struct trial *once)
 	struct worker *w = &worker;
 	size_t len = seal_all(t, bytes, sizeof(bytes)), at, n;
 	enum fmltp_error error;
-	int other[3];
+	int other[OTHERS];
 
 	begin(t, w, other);
 	secure_init(

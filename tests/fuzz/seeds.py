@@ -67,6 +67,11 @@ def der(pem):
     return base64.b64decode("".join(lines[1:-1]))
 
 
+def packets(*lines):
+    """Each with its length before it."""
+    return b"".join(len(line).to_bytes(2, "big") + line for line in lines)
+
+
 def seeds():
     """Pairs of a fuzzer's name and an input."""
     with open(os.path.join(VECTORS, "kex.json"), encoding="utf-8") as f:
@@ -155,13 +160,54 @@ def seeds():
             bytes([192, 0, 2, 7])
         yield "networks", text.encode() + b"\0\x20\x01\x0d\xb8"
 
+    # Some text of each kind, and what to make it of.
+    key = base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=")
+    proof = base64.urlsafe_b64encode(bytes(range(64))).rstrip(b"=")
+    pem = b"-----BEGIN PRIVATE KEY-----\n" + base64.b64encode(
+        bytes.fromhex("302e020100300506032b657004220420") +
+        bytes(range(32))) + b"\n-----END PRIVATE KEY-----\n"
+    answer = b"200 ed25519 " + key + b" " + proof + b"\r\n"
+    for text in (pem, pem[:-1], pem.replace(b"\n", b"\r\n"), pem + b"\n",
+                 pem.replace(b"MC4C", b"MC4D"), pem[:60], pem[40:]):
+        yield "identity", b"\0" + text
+    for text in (answer, answer[:-1], answer.replace(b" ", b"  "),
+                 answer.replace(proof, proof[:-1] + b"_"), answer + b"\n"):
+        yield "identity", b"\2" + text
+    for text in (key, key[:-1], key + b"=", key[:-1] + b"9", b""):
+        yield "identity", b"\4" + text
+    for at in range(0, 250, 9):
+        yield "identity", b"\1" + bytes(range(32)) + bytes([at, 1])
+        yield "identity", b"\3" + bytes(range(96)) + bytes([at, at % 3])
+    for line in (b"FlexMusic Server,1.2.3", b"FlexMusic,0.0.0"):
+        seen = packets(b"FlexMusic Server,1.2.3", line) + b"\0\3abcdefghi"
+        yield "identity", b"\5" + seen * 2
+        yield "identity", b"\5" + seen + seen[:-1] + b"x\0\1"
+        yield "identity", b"\5" + seen + packets(line, line) + b"\0\4abcd"
+
+    lines = [b"[server]:8900 ed25519 " + key, b"# a comment", b"",
+             b"[::1]:1\ted25519  " + key + b"\r", b"[server]:8900 ed25519 " +
+             key[1:] + b"A", b"[server]:8900 rsa " + key, b"server " + key,
+             b"[server]:8900 ed25519 " + key + b" x", b"[server] ed25519 x",
+             b"[" + b"x" * 300 + b"]:1 ed25519 " + key]
+    for which in (*range(8), 31 * 8 + 3, 128, 192):
+        for place in range(8):
+            for first in range(len(lines)):
+                if (which + place + first) % 3 != 0 and which != 128:
+                    continue
+                for host in (b"Server", b"", b"a b", b"[", b"x" * 256):
+                    if host != b"Server" and (place or first):
+                        continue
+                    text = b"\n".join(lines[first:] + lines[:first][:3])
+                    head = bytes([place, which]) + packets(host) + b"\42\304"
+                    yield "client_known", head + packets(bytes(range(32))) + \
+                        text + b"\n"
+                    yield "client_known", head + packets(b"\7") + lines[first]
+
     for kind in range(4):
         for text in (b"", b"Zg==", b"Zm8=", b"Zm9v", b"Zh==", b"Zm9=", b"-_+/",
                      b"Zm9vYmFy" * 9):
             yield "base64url", bytes([kind]) + text
 
-    def packets(*lines):
-        return b"".join(len(line).to_bytes(2, "big") + line for line in lines)
     commands = (b"HELP", b"HELP QUIT\r\n", b"HELP AUTH", b"HELP nothing",
                 b"HELP HELP x", b"HELP " + b"x" * 61 + b"\xe2\x99\xab" * 9,
                 b"AUTH", b"AUTH ada", b"200 x", b"\x07")
@@ -177,18 +223,39 @@ def seeds():
         yield "session", bytes([start, 1, 255, 2, 1, 240]) + packets(*auths)
         yield "session", bytes([start, 1, 255, 1, 248]) + packets(*auths)
 
+        for reply in range(8):
+            head = bytes([start + 16 * (reply % 2) + 32 * (reply // 2), 0, 9])
+            yield "session", head + b"\1\1" + packets(
+                b"IDENT", b"IDENT", *auths[:1], b"IDENT")
+            yield "session", bytes([start % 16 | 48 | reply % 4 * 64, 0, 9]) + \
+                b"\2\1\0" + packets(b"IDENT x", b"IDENT\r\n", b"AUTH a b",
+                                    b"HELP", b"IDENT", b"QUIT")
+
     # Messages: a rule, what is changed, what the change needs.
-    for rule in range(4):
+    for rule in range(6):
         for change in (b"\0", b"\1\0\7", b"\2\0\7", b"\4\1", b"\4\4",
                        b"\10\0\1", b"\10\0\377", b"\20", b"\40\0\4\0\1\7"):
             message = bytes([rule]) + change
-            known = b"\3\0\0"
-            channels = b"\3\2\0" * 3
+            key, new, known = b"\3\0\0\0\7", b"\3\1\0\0", b"\3\2\0"
+            channels = b"\3\4\0" * 3
+            kex, ident = b"\0%c\0\0", b"\0%c\1\0"
+            for given in (b"", key, new):
+                yield "channel_keys", given + known + channels + kex % 0 + \
+                    ident % 0 + kex % 1 + b"\0\1" + message + b"\0\0" + \
+                    message + new + kex % 2 + b"\3\3\0" + ident % 2
+            for field in (8, 16, 24, 140, 150, 160, 280):
+                yield "channel_keys", key + known + channels + kex % 0 + \
+                    b"\0\0\1\40" + field.to_bytes(2, "big") + b"\0\1" + \
+                    message[:1] + ident % 0
+            for kind in range(4):
+                file = bytes([kind, 5, 20]) + b"\0\3\rab"
+                yield "channel_keys", b"\3\0\0" + file + key + \
+                    b"\3\1\0" + bytes([kind]) + b"\3\0\0" + file
             yield "channel_keys", b"\3" + message
             yield "channel_keys", known + channels + b"\3" + message + \
-                b"\2\0\1\0\3\3\0"
+                b"\2\0\1\0\3\5\0"
             yield "channel_keys", known + channels + b"\1\2\0\0\0\0" + \
-                b"\2\2\0\1" + message + b"\3\3\0\3\1\0"
+                b"\2\2\0\1" + message + b"\3\5\0\3\3\0"
             users, open_two = b"\7\0\0\0\0", b"\7\1\0\7\1\0"
             for kind in range(2):
                 rest = b"" if kind else users
@@ -236,6 +303,17 @@ def seeds():
                 if (start + place + made[0]) % 5 == 0:
                     yield "client_packets", bytes([start]) + bytes(place) + \
                         made
+
+    # After packets 1, 3, 5 and 7: the identity, its answer, the user's.
+    for identity in range(1, 256, 2):
+        for said in range(4):
+            if (identity // 2 + said) % 3 == 0:
+                yield "client_packets", bytes([4, 0, 0, 0, 0, identity, 0, said])
+        yield "client_packets", bytes([12, 0, 0, 0, 0, identity]) + \
+            b"\1\0\40\0\1x" + bytes(4)
+        if identity < 32:
+            yield "client_packets", bytes([4]) + b"\1\0\24\0\0011" + \
+                bytes([0, 0, 0, identity]) + bytes(4)
 
     # Answers: rows of each kind, as they are or changed, and their end.
     for start in (*range(0, 64, 5), 28, 29, 30, 31, 60, 61, 62, 63):
