@@ -28,7 +28,7 @@ TESTS = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(TESTS)
 PYTHON = "/usr/bin/python3"
 HANG = 600  # seconds after which a suite is given up
-JOBS = min(2, os.cpu_count() or 1)  # suites at a time: most of them wait
+JOBS = min(3, 2 * (os.cpu_count() or 1))  # suites at a time: most wait
 # These have the machine for themselves: they compare times, or build.
 ALONE = ("test_flood", "test_limits", "test_tree")
 
