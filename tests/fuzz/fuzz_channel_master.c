@@ -67,6 +67,7 @@ static struct world {
 	struct channel test_channel;
 	int test_fd;
 	int worker[SESSIONS_MAX]; /* ends, by a session's number */
+	uint64_t worker_of[SESSIONS_MAX]; /* its session */
 	int client; /* of the control socket */
 	struct search s;
 	uint64_t tests[1];
@@ -309,8 +310,10 @@ begin(struct world *w)
 	TAILQ_INIT(&m->control->clients);
 	m->control->fd = -1;
 	begin_control(w);
-	for (i = 0; i < SESSIONS_MAX; i++)
+	for (i = 0; i < SESSIONS_MAX; i++) {
 		w->worker[i] = -1;
+		w->worker_of[i] = 0;
+	}
 }
 
 static void
@@ -444,6 +447,8 @@ new_session(struct world *w, uint8_t what)
 	if (source_admit(w->m.sources, sa, master_now()) != SOURCE_ADMITTED)
 		return;
 	session_begin(&w->m, eventfd(0, EFD_CLOEXEC), sa, sizeof(sin));
+	w->worker_of[(w->m.session_last - 1) % SESSIONS_MAX] =
+	    w->m.session_last;
 	channel_init(&c, w->zygote.fd, rules, 1, worker);
 	fuzz_check(channel_receive(&c, &message) == CHANNEL_OK);
 }
@@ -468,14 +473,13 @@ say(struct world *w, struct fuzz_input *in, int fd, struct channel *c)
 static struct session *
 session_of(struct world *w, size_t place)
 {
-	struct session *s, *newest = NULL;
+	struct session *s;
 
-	/* One before it may linger, with its worker gone. */
+	/* Others of this place may linger, with their workers gone. */
 	TAILQ_FOREACH(s, &w->m.sessions, entry)
-	if ((s->id - 1) % SESSIONS_MAX == place &&
-	    (newest == NULL || s->id > newest->id))
-		newest = s;
-	return newest;
+	if (s->id == w->worker_of[place])
+		return s;
+	return NULL;
 }
 
 static void
