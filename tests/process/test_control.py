@@ -48,7 +48,7 @@ def message_types():
 TYPES = message_types()
 
 
-def request(command=STATUS, kind=None, length=REQUEST.size, version=1,
+def request(command=STATUS, kind=None, length=REQUEST.size, version=2,
             family=0, number=0, user=b"", file=b""):
     """A request as flexmusicctl sends it, or nearly."""
     return REQUEST.pack(TYPES["MESSAGE_CONTROL"] if kind is None else kind,
@@ -520,7 +520,7 @@ class Violations(Case):
     def test_version(self):
         """Of another version: told, and not closed."""
         with Raw(self.server.control_path) as raw:
-            raw.send(request(version=2))
+            raw.send(request(version=1))
             self.assertIn(b"different versions", raw.recv(65536))
             raw.send(request())
             raw.answer()

@@ -25,9 +25,12 @@
 static struct worker *
 fresh_worker(void)
 {
+	static struct message_spawn spawn;
 	static struct worker w;
 
 	memset(&w, 0, sizeof(w));
+	memset(&spawn, 0, sizeof(spawn));
+	w.spawn = &spawn;
 	w.client = w.master = w.keys = w.auth = -1;
 	return &w;
 }
@@ -154,6 +157,21 @@ test_cut_is_text(void **state)
 }
 
 /* A worker in lockdown; `*peer` is auth's end of its channel. */
+/* IDENT is there where the server has an identity, and without keys' channel
+ * its time is over. */
+static void
+test_ident(void **state)
+{
+	struct worker *w = fresh_worker();
+
+	((struct message_spawn *)(uintptr_t)w->spawn)->identity = true;
+	assert_non_null(strstr(answer(w, "HELP", 4), "\r\nIDENT - "));
+	assert_string_equal(answer(w, "IDENT", 5),
+	    "420 IDENT comes once, before AUTH and other commands.\r\n");
+	assert_string_equal(
+	    answer(w, "IDENT x", 7), "410 Too many arguments passed.\r\n");
+}
+
 static struct worker *
 locked_worker(int *peer)
 {
@@ -580,6 +598,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_ident),
 		cmocka_unit_test(test_odd_packets),
 		cmocka_unit_test(test_cut_is_text),
 		cmocka_unit_test(test_lockdown_answers),
