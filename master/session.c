@@ -300,7 +300,9 @@ session_lock_down(struct session *s)
 		return;
 	}
 	session_set_timer(s, l.phase_ms + SESSION_AUTH_SLACK_MS);
-	if (!channel_send_fds(s->channel.fd, MESSAGE_LOCKDOWN, &l, &fd))
+	/* A worker that is gone tells why itself, or its death does. */
+	if (!channel_send_fds(s->channel.fd, MESSAGE_LOCKDOWN, &l, &fd) &&
+	    errno != EPIPE && errno != ECONNRESET)
 		session_end(s, "auth-unavailable");
 	close(fd);
 }

@@ -661,5 +661,31 @@ class Guessing(harness.OwnServerCase):
         self.assertTrue(harness.wait_for("a user that gets in", served))
 
 
+class Gone(Case):
+    """A worker that is killed before the master has heard of packet 7."""
+
+    def test_its_death_is_told(self):
+        """auth has nothing to do with it."""
+        with self.server.client() as client:
+            client.until("chal")
+            worker = self.server.worker(client.peer)
+            self.server.signal(signal.SIGSTOP)
+            try:
+                harness.wait_for(
+                    "a master that stands", lambda: harness.look_at(
+                        self.server.pid).state == "T")
+                client.send_challenge()
+                client.read_final()
+                os.kill(worker.pid, signal.SIGKILL)
+                harness.wait_for("the worker's end", lambda: harness.look_at(
+                    worker.pid).state == "Z")
+            finally:
+                self.server.signal(signal.SIGCONT)
+            event = self.server.failure(client.peer)
+        self.assertEqual(event["reason"], "worker-died", event.text)
+        died = self.server.log.wait("worker-died", peer=client.peer)
+        self.assertEqual((died["signal"], died["attack"]), ("9", "no"))
+
+
 if __name__ == "__main__":
     runner.main()
