@@ -37,6 +37,7 @@ sys.path.insert(0, os.path.join(HERE, "lib"))
 import fmltp  # noqa: E402
 import harness  # noqa: E402
 import test_identity  # noqa: E402
+import test_parameters  # noqa: E402
 from rsyslog import RSYSLOGD, Rsyslog  # noqa: E402
 
 CTL = os.path.join(harness.BUILD, "flexmusicctl")
@@ -48,6 +49,8 @@ GOOD = ("short", "long", "slow")
 ADDRESSES = 8  # that a client comes from, in turn
 WARM_UP = 20  # seconds
 HUP = 5
+BITS = 1024  # of the parameters
+SPARE = 8  # sets made ahead beside one for each SIGHUP: a warm-up may last
 RESTART = 12  # seconds between two restarts of rsyslogd
 AWAY = 1  # that it is away
 FOUND = 3  # until the server has found it for sure: it looks once a second
@@ -89,12 +92,12 @@ def drips(r, data):
 class Actor(threading.Thread):
     """One client after the other, all of one kind."""
 
-    def __init__(self, server, kind, number, seed, until):
+    def __init__(self, server, kind, number, seed, over):
         super().__init__(daemon=True)
         self.server = server
         self.kind = kind
         self.r = random.Random(seed)
-        self.until = until
+        self.over = over
         self.records = []
         # A range of addresses for each kind, and in it for each client.
         self.net = "127.%d.%d." % (
@@ -103,7 +106,7 @@ class Actor(threading.Thread):
 
     def run(self):
         play = getattr(self, self.kind.replace("-", "_"))
-        while time.monotonic() < self.until:
+        while not self.over.is_set():
             self.turn += 1
             self.one(play, "%s%d" % (self.net,
                                      1 + self.turn % ADDRESSES))
@@ -307,10 +310,10 @@ class Actor(threading.Thread):
                                        begun, time.monotonic(), None))
 
 
-def play(server, shares, seed, until, path):
+def play(server, shares, seed, over, path):
     """A process of clients, to its end; their records go into a file."""
     actors = [Actor(server, kind, number, "%s %s %d" % (seed, kind, number),
-                    until) for kind, number in shares]
+                    over) for kind, number in shares]
     for actor in actors:
         actor.start()
     for actor in actors:
@@ -326,12 +329,12 @@ def play(server, shares, seed, until, path):
 class Soak:
     """The server, its receiver, and what has been done."""
 
-    def __init__(self, seed):
+    def __init__(self, seconds, seed):
         self.seed = seed
         # What lets the good ones in: more connections than all clients have
         # at once, so that nobody gives way, and the rest for each source.
         self.server = harness.Server(
-            arguments=("-F",), seeds={1024: 2}, syslog_facility="local3",
+            arguments=("-F",), seeds={}, syslog_facility="local3",
             auth_method="auth", max_connections=512,
             max_connections_per_source=PER_SOURCE, accept_rate=20,
             accept_burst=40, handshake_failure_cooldown=20,
@@ -348,7 +351,7 @@ class Soak:
                                                   "identity.pem"))
         self.words = s.log  # what sanitizers say
         s.log = harness.Log(self.receiver.file)
-        self.sets = 2
+        self.stock((WARM_UP + seconds) // HUP + SPARE)
         self.hups = 0
         self.restarts = 0
         self.marks = 0
@@ -361,12 +364,19 @@ class Soak:
             check=True, capture_output=True, text=True,
             timeout=harness.DEADLINE).stdout)
 
+    def stock(self, count):
+        """Sets made ahead, one for each SIGHUP: each is used once."""
+        for content in test_parameters.make(BITS, count):
+            harness.store_set(self.server.state_dir, BITS, content)
+
+    def rotated(self):
+        """Each SIGHUP has brought its generation."""
+        return self.ctl_status()["generation"] == 1 + self.hups
+
     def rotate(self):
-        """SIGHUP, with a set made ahead for it."""
-        name = harness.primes(1024)
-        harness.seed_state(self.server.state_dir, 1024,
-                           first=self.sets % len(name))
-        self.sets += 1
+        """SIGHUP, once the one before is done: several that coincide are
+        one."""
+        harness.wait_for("a rotation", self.rotated, pause=0.1)
         self.hups += 1
         self.server.signal(signal.SIGHUP)
 
@@ -413,16 +423,27 @@ class Soak:
         returns their records."""
         everyone = [(kind, n) for kind, count in CLIENTS.items()
                     for n in range(count)]
-        until = time.monotonic() + seconds
+        over = multiprocessing.Event()
         paths, children = [], []
         for i in range(PROCESSES):
             path = os.path.join(self.server.directory, "records-%d" % i)
-            child = multiprocessing.Process(target=play, args=(
+            child = multiprocessing.Process(target=play, daemon=True, args=(
                 self.server, everyone[i::PROCESSES],
-                "%d %s" % (self.seed, warm), until, path))
+                "%d %s" % (self.seed, warm), over, path))
             child.start()
             paths.append(path)
             children.append(child)
+        try:
+            self.trouble(time.monotonic() + seconds, warm)
+            over.set()
+            return self.collect(paths, children)
+        finally:
+            for child in children:
+                child.kill()
+                child.join()
+
+    def trouble(self, until, warm):
+        """What happens beside the clients."""
         hup = restart = time.monotonic()
         if warm:
             self.fill_ring()
@@ -437,6 +458,9 @@ class Soak:
                 time.sleep(AWAY)
                 self.start_receiver(begun)
             time.sleep(0.1)
+
+    def collect(self, paths, children):
+        """The records of clients that come to their end."""
         records = []
         for path, child in zip(paths, children):
             child.join()
@@ -453,6 +477,7 @@ class Soak:
         s = self.server
         harness.wait_for("the end of all sessions and searches", lambda: all(
             p.role in LASTING for p in s.processes()))
+        harness.wait_for("the last rotation", self.rotated, pause=0.1)
         harness.wait_for("the end of all sessions",
                          lambda: self.ctl_status()["sessions"] == 0)
         time.sleep(FOUND)  # lines that wait, and those about many
@@ -493,9 +518,9 @@ class Account:
         self.made = collections.Counter(r.peer for r in records if r.peer)
         self.ends = collections.Counter(
             e["peer"] for e in events if e.name in ENDS)
-        self.begins, self.ended = (
+        self.begins, self.ended, self.failed = (
             collections.Counter(e["peer"] for e in events if e.name == name)
-            for name in ("session-begin", "session-end"))
+            for name in ("session-begin", "session-end", "handshake-failed"))
         self.refused = sum(int(e["count"]) for e in events
                            if e.name == "connection-refused")
         self.left_out = collections.Counter()
@@ -532,6 +557,9 @@ class Account:
                     count, name, peer))
         missing = sessions - self.begins
         for r in records:
+            # A worker may be killed before it could tell of packet 7.
+            if r.kind == "killed" and self.failed[r.peer]:
+                continue
             if r.session and missing[r.peer]:
                 missing[r.peer] -= 1
                 self.miss(r, "session-begin", away)
@@ -630,7 +658,7 @@ def grown(before, after):
 
 def soak(seconds, seed, report):
     """All of it."""
-    it = Soak(seed)
+    it = Soak(seconds, seed)
     server = it.server
     it.receiver.start()
     try:

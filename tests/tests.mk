@@ -110,7 +110,7 @@ check-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS) $(ROGUE)
 SOAK_SECONDS ?= 600
 .PHONY: soak
 soak: deps
-	@+$(MAKE) --no-print-directory all
+	@+$(MAKE) --no-print-directory all $(MAKE_SETS)
 	@$(TEST_ENV) $(PYTHON) tests/soak.py --seconds $(SOAK_SECONDS) \
 	    $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 

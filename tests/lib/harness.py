@@ -88,6 +88,18 @@ def params_pem(p):
     return fmltp.pem(b"DH PARAMETERS", fmltp.dh_parameters(p, 2))
 
 
+def store_set(directory, bits, content):
+    """Puts a set of that content into a state directory."""
+    name = "dh-%d-%s.pem" % (bits, hashlib.sha256(content).hexdigest())
+    path = os.path.join(directory, name)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "wb") as f:
+        f.write(content)
+    owner = os.stat(directory)
+    if ROOT:
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
 def seed_state(directory, bits, n=1, first=0):
     """Puts `n` sets into a state directory; returns their fingerprints."""
     prints = []
@@ -97,14 +109,7 @@ def seed_state(directory, bits, n=1, first=0):
                              (n, bits))
     for p in chosen:
         content = params_pem(p)
-        name = "dh-%d-%s.pem" % (bits, hashlib.sha256(content).hexdigest())
-        path = os.path.join(directory, name)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "wb") as f:
-            f.write(content)
-        owner = os.stat(directory)
-        if ROOT:
-            os.chown(path, owner.st_uid, owner.st_gid)
+        store_set(directory, bits, content)
         prints.append(fmltp.fingerprint(content))
     return prints
 
