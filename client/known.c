@@ -259,7 +259,7 @@ static bool
 known_replace(
     int dir, const char *name, const char *text, size_t len, const char *line)
 {
-	bool ends = len == 0 || text[len - 1] == '\n', done;
+	bool ends = text == NULL || len == 0 || text[len - 1] == '\n', done;
 	int fd, error;
 
 	(void)unlinkat(dir, KNOWN_NEW, 0);

@@ -555,6 +555,17 @@ class Server:
                 counts[name] = counts.get(name, 0) + len(fds)
         return counts
 
+    def at_rest(self):
+        """The footprint, when it is the same twice: no helper that is just
+        forked and has its parent's title, no channel that is done with."""
+        found = [self.footprint()]
+
+        def same():
+            found.append(self.footprint())
+            return found[-1] == found[-2] and found[-1].get("master") == 1
+        wait_for("a server at rest", same, pause=0.2)
+        return found[-1]
+
     def settle(self, before):
         """Waits until the footprint is what it was; returns it."""
         try:

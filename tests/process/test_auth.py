@@ -325,7 +325,7 @@ class Auth(Case):
     def test_nothing_is_left(self):
         """No descriptor, no process; no password in the log."""
         self.server.quiet()
-        before = self.server.footprint()
+        before = self.server.at_rest()
         for i in range(harness.scaled(30)):
             client = self.connect()
             if i % 3 == 0:

@@ -510,7 +510,7 @@ class Violations(Case):
 
     def test_descriptors(self):
         """None are taken, and none is kept."""
-        before = self.server.footprint()
+        before = self.server.at_rest()
         for count in (1, 3, 20):
             with self.subTest(count=count):
                 self.refused(request(), "unexpected-descriptor",
@@ -592,7 +592,7 @@ class Crowd(harness.OwnServerCase):
     def test_who_asks_nothing(self):
         """So many at a time, each for a while."""
         server = self.start()
-        before = server.footprint()
+        before = server.at_rest()
         held = [Raw(server.control_path) for _ in range(16)]
         try:
             held[0].send(request())

@@ -281,7 +281,7 @@ class FaultCase(unittest.TestCase):
             server.kill()
             server.remove()
             raise
-        server.before = server.footprint()
+        server.before = server.at_rest()
         return server
 
     def note(self, fault, server, error):

@@ -210,7 +210,7 @@ class Ident(Case):
         server = self.with_users(max_connections=200)
         self.public(server)
         server.quiet()
-        before = server.footprint()
+        before = server.at_rest()
         for i in range(60):
             with server.client() as client:
                 client.handshake()

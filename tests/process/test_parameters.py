@@ -158,7 +158,9 @@ class Verdicts(unittest.TestCase):
             safe = prime_of(make(bits, 1)[0])
             not_safe = next(p for p in range(safe + 24, safe << 1, 24)
                             if pow(2, p - 1, p) == 1)
-            for p, fault in ((safe + 48, "check p not prime"),
+            composite = next(p for p in range(safe + 24, safe << 1, 24)
+                             if pow(2, p - 1, p) != 1)
+            for p, fault in ((composite, "check p not prime"),
                              (not_safe, "check p not safe prime")):
                 with self.subTest(p=hex(p)):
                     status, said = openssl_says(encode(p, 2))

@@ -380,16 +380,19 @@ class Leaks(rogue.Case):
         heap = rogue.Heap()
         self.crowd()
         self.rounds(count // 2)
-        middle = self.steady(heap)
-        self.rounds(count - count // 2)
-        try:
-            harness.wait_for("what there was before", lambda:
-                             self.live(heap) == middle, pause=0.1)
-        except harness.Timeout:
-            pass
-        self.assertEqual(self.live(heap), middle)
+        made = count // 2
+        # What libcrypto keeps from its first need on may come late, and then
+        # stays; what leaks goes on.
+        for _ in range(3):
+            middle = self.steady(heap)
+            self.rounds(count - count // 2)
+            made += count - count // 2
+            end = self.steady(heap)
+            if end == middle:
+                break
+        self.assertEqual(end, middle)
         alerts = [e for e in self.server.log.read() if " alert: " in e.text]
-        self.assertEqual(len(alerts), count)
+        self.assertEqual(len(alerts), made)
 
     def steady(self, heap):
         """The same figures twice, a second apart: key pairs are made ahead,

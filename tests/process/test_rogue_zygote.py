@@ -85,7 +85,7 @@ class Zygote(rogue.Case):
         """As many as the message has, and no others."""
         spawned = self.table.bytes("SPAWNED")
         failed = self.table.bytes("SPAWN_FAILED")
-        before = self.server.footprint()
+        before = self.server.at_rest()
         for message, fds in ((spawned, [0, 0]), (spawned, [0] * 3),
                              (spawned, [0] * 4), (spawned, [0] * 250),
                              (failed, [0]), (self.table.bytes("END"), [0])):

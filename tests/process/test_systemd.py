@@ -633,6 +633,8 @@ class Profiles(unittest.TestCase):
 class Manager(unittest.TestCase):
     """The installed units, under a systemd of the test's own."""
 
+    asked = 0
+
     @classmethod
     def setUpClass(cls):
         cls.machine = m = machine.Machine()
@@ -687,10 +689,20 @@ class Manager(unittest.TestCase):
         self.assertEqual(len(found), 1, found)
         return found[0]
 
+    def at_home(self):
+        """The environment of a client that knows no server yet."""
+        home = tempfile.TemporaryDirectory(prefix="flexmusic-test-")
+        self.addCleanup(home.cleanup)
+        return dict(os.environ, HOME=home.name)
+
     def ask(self, *options, **how):
         """A session of the client's, with HELP."""
-        text = self.machine.do("flexmusic", "--allow-weak", *options,
-                               "127.0.0.1", "HELP", **how)
+        Manager.asked += 1
+        home = "/run/home%d" % Manager.asked  # where no server is known
+        self.machine.do("mkdir", home)
+        text = self.machine.do(
+            "env", "HOME=" + home, "flexmusic", "--allow-weak",
+            "--accept-new", *options, "127.0.0.1", "HELP", **how)
         self.assertTrue(text.startswith("200 "), text)
 
     def filters(self, process):
@@ -834,8 +846,8 @@ class Manager(unittest.TestCase):
         # With a session open, which outlives both reloads.
         with subprocess.Popen(
                 ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
-                 "--allow-weak", "127.0.0.1"],
-                stdin=subprocess.PIPE, text=True,
+                 "--allow-weak", "--accept-new", "127.0.0.1"],
+                stdin=subprocess.PIPE, text=True, env=self.at_home(),
                 stdout=subprocess.PIPE) as session:
             m.log.wait("session-begin", self.mark, count=2)
             worker = harness.wait_for("the worker", lambda: [
@@ -885,8 +897,8 @@ class Manager(unittest.TestCase):
         master = self.master()
         with subprocess.Popen(
                 ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", "flexmusic",
-                 "--allow-weak", "127.0.0.1"],
-                stdin=subprocess.PIPE, text=True,
+                 "--allow-weak", "--accept-new", "127.0.0.1"],
+                stdin=subprocess.PIPE, text=True, env=self.at_home(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE) as session:
             m.log.wait("session-begin", self.mark)
