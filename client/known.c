@@ -102,7 +102,8 @@ known_fail(struct failure *f, const char *path, const char *why)
 	return failure_set(f, CLIENT_LOCAL, NULL, "%s: %s", path, why);
 }
 
-/* The whole file, allocated; NULL and `*len` 0 where there is none. */
+/* The whole file, allocated; empty where there is none.  NULL where it can't
+ * be read. */
 static enum client_exit
 known_read(const char *path, char **text, size_t *len, struct failure *f)
 {
@@ -111,13 +112,14 @@ known_read(const char *path, char **text, size_t *len, struct failure *f)
 	ssize_t n = 0;
 	int fd;
 
-	*text = NULL;
 	*len = 0;
+	*text = malloc(KNOWN_FILE_MAX + 1);
+	if (*text == NULL)
+		return known_fail(f, path, "no memory");
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd == -1)
-		return errno == ENOENT ? CLIENT_OK
-				       : known_fail(f, path, strerror(errno));
-	if (fstat(fd, &st) == -1)
+	if (fd == -1 && errno == ENOENT)
+		return CLIENT_OK;
+	if (fd == -1 || fstat(fd, &st) == -1)
 		result = known_fail(f, path, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
 		result = known_fail(f, path, "it is not a regular file");
@@ -128,8 +130,6 @@ known_read(const char *path, char **text, size_t *len, struct failure *f)
 		    known_fail(f, path, "others can write it: chmod 0600 it");
 	else if (st.st_size > KNOWN_FILE_MAX)
 		result = known_fail(f, path, "it is too large");
-	else if ((*text = malloc(KNOWN_FILE_MAX + 1)) == NULL)
-		result = known_fail(f, path, "no memory");
 	while (result == CLIENT_OK && *len <= KNOWN_FILE_MAX &&
 	    (n = read(fd, *text + *len, KNOWN_FILE_MAX + 1 - *len)) > 0)
 		*len += (size_t)n;
@@ -137,7 +137,8 @@ known_read(const char *path, char **text, size_t *len, struct failure *f)
 		result = known_fail(f, path, strerror(errno));
 	if (result == CLIENT_OK && *len > KNOWN_FILE_MAX)
 		result = known_fail(f, path, "it is too large");
-	close(fd);
+	if (fd != -1)
+		close(fd);
 	if (result != CLIENT_OK) {
 		free(*text);
 		*text = NULL;
@@ -195,9 +196,6 @@ known_look(const char *path, const char *name,
 	result = known_read(path, &text, &len, f);
 	if (result != CLIENT_OK)
 		return result;
-	/* Without a file there is no text. */
-	if (text == NULL)
-		return CLIENT_OK;
 	bad = known_search(text, len, name, key, a);
 	free(text);
 	if (bad != 0)
@@ -259,7 +257,7 @@ static bool
 known_replace(
     int dir, const char *name, const char *text, size_t len, const char *line)
 {
-	bool ends = text == NULL || len == 0 || text[len - 1] == '\n', done;
+	bool ends = len == 0 || text[len - 1] == '\n', done;
 	int fd, error;
 
 	(void)unlinkat(dir, KNOWN_NEW, 0);

@@ -244,8 +244,7 @@ keys_serve_ident(void *arg, const union message_any *m, int *fds)
 	buf_init(&b, k->signing, sizeof(k->signing));
 	identity_put_transcript(
 	    &b, &mi->server, &mi->client, &t->params, t->client_y, t->server_y);
-	/* The key may have been taken away since. */
-	if (k->identity != NULL && !b.failed)
+	if (!b.failed)
 		reply.made =
 		    signature_make(k->identity, b.data, b.len, reply.signature);
 	if (reply.made)

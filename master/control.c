@@ -679,7 +679,8 @@ control_readable(evutil_socket_t fd, short what, void *arg)
 
 	result = channel_receive(&c->channel, &message);
 	if (result == CHANNEL_EMPTY) {
-		event_add(&c->read_event, NULL);
+		if (event_add(&c->read_event, NULL) == -1)
+			control_close(c);
 		return;
 	}
 	if (result != CHANNEL_OK) {

@@ -169,7 +169,7 @@ identity_failed(struct master *m, const char *why)
 		return;
 	if (m->identity_event.ev_base == NULL)
 		evtimer_assign(&m->identity_event, m->base, identity_retry, m);
-	evtimer_add(&m->identity_event, &tv);
+	master_set_timer(&m->identity_event, &tv);
 }
 
 /* A keys process that is up gets it; the first one makes it where there is
@@ -262,20 +262,21 @@ identity_made(struct master *m)
 	    log_quote(quoted, sizeof(quoted), path, strlen(path)));
 }
 
-static void
+/* True if it is another than the server had. */
+static bool
 identity_learn(struct master *m, const uint8_t *public)
 {
 	char text[IDENTITY_TEXT_MAX];
+	bool had = m->has_identity;
 
-	if (m->has_identity &&
-	    memcmp(m->identity, public, sizeof(m->identity)) == 0)
-		return;
+	if (had && memcmp(m->identity, public, sizeof(m->identity)) == 0)
+		return false;
 	memcpy(m->identity, public, sizeof(m->identity));
 	identity_fingerprint(public, text);
-	log_event(m->log, m->has_identity ? LOG_WARNING : LOG_NOTICE,
-	    "identity", "fingerprint=%s changed=%s", text,
-	    m->has_identity ? "yes" : "no");
+	log_event(m->log, had ? LOG_WARNING : LOG_NOTICE, "identity",
+	    "fingerprint=%s changed=%s", text, had ? "yes" : "no");
 	m->has_identity = true;
+	return had;
 }
 
 bool
@@ -295,11 +296,9 @@ identity_serve_read(void *arg, const union message_any *any, int *fds)
 		identity_failed(m, why);
 		return true;
 	}
-	changed = m->has_identity &&
-	    memcmp(m->identity, r->public, sizeof(m->identity)) != 0;
 	if (made)
 		identity_made(m);
-	identity_learn(m, r->public);
+	changed = identity_learn(m, r->public);
 	identity_serve(p);
 	if (made)
 		identity_retry(-1, 0, m);

@@ -13,7 +13,6 @@ import struct
 import time
 import unittest
 
-import harness
 
 PIECE = 8
 # Wiping takes no time; what is slow is a machine that has other things to do.
@@ -70,6 +69,14 @@ def snapshot(pid):
     except (FileNotFoundError, ProcessLookupError):
         return []
     return found
+
+
+def written(pid):
+    """The bytes of these regions; None where they can't be read here."""
+    try:
+        return b"".join(region.data for region in snapshot(pid))
+    except PermissionError:
+        return None
 
 
 def find(taken, needles):

@@ -312,6 +312,18 @@ class FaultCase(unittest.TestCase):
         self.assertGreater(self.fired, 0)
         self.assertFalse(self.bad, "\n".join(self.bad))
 
+    def each_of(self, name, cases, once):
+        """Does once(fault) for each, on a server of its own."""
+        def work(waiting):
+            while True:
+                try:
+                    fault = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                once(fault)
+
+        self.all_of(name, cases, work)
+
     @classmethod
     def setUpClass(cls):
         """What is called from where: each place counts for the first
@@ -456,15 +468,8 @@ class FaultCase(unittest.TestCase):
 
     def starting(self):
         """All faults of a start."""
-        def work(waiting):
-            while True:
-                try:
-                    self.start_once(waiting.get_nowait())
-                except queue.Empty:
-                    return
-
-        self.all_of("start", choose(self.places["start"], self.ROLES,
-                                    MOST_STARTS), work)
+        self.each_of("start", choose(self.places["start"], self.ROLES,
+                                     MOST_STARTS), self.start_once)
 
     # at its end
 
@@ -485,15 +490,8 @@ class FaultCase(unittest.TestCase):
 
     def stopping(self):
         """All faults of SIGTERM."""
-        def work(waiting):
-            while True:
-                try:
-                    self.stop_once(waiting.get_nowait())
-                except queue.Empty:
-                    return
-
-        self.all_of("stop", choose(self.places["stop"], self.ROLES, MOST),
-                    work)
+        self.each_of("stop", choose(self.places["stop"], self.ROLES, MOST),
+                     self.stop_once)
 
 
 class Faults(FaultCase):

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: E402
 import fake_server  # noqa: E402
 import fmltp  # noqa: E402
 import harness  # noqa: E402
+import memory  # noqa: E402
 import runner  # noqa: E402
 
 CLIENT = os.path.join(harness.BUILD, "flexmusic")
@@ -113,6 +114,26 @@ class Case(harness.OwnServerCase):
              "127.0.0.1", arguments[-1]], input=given,
             env=dict(os.environ, HOME=self.home), capture_output=True,
             timeout=harness.DEADLINE, check=False, start_new_session=True)
+
+    def converse(self, terminal, answer=b""):
+        """Until the program's end: what it showed.  Its question is
+        answered."""
+        shown = b""
+        while True:
+            if not select.select([terminal], [], [], harness.DEADLINE)[0]:
+                self.fail("it waits: %r" % shown)
+            try:
+                data = os.read(terminal, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            shown += data
+            if answer and b"(yes or no) " in shown:
+                os.write(terminal, answer)
+                answer = b""
+        os.close(terminal)
+        return shown
 
     def lines(self):
         """known_servers."""
@@ -354,21 +375,7 @@ class File(Case):
             [harness.DAEMON, "-I", "-f", config], stdin=slave, stdout=slave,
             stderr=slave, start_new_session=True)
         os.close(slave)
-        shown = b""
-        while True:
-            if not select.select([master], [], [], harness.DEADLINE)[0]:
-                self.fail("it waits: %r" % shown)
-            try:
-                data = os.read(master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            shown += data
-            if answer and shown.endswith(b"(yes or no) "):
-                os.write(master, answer[0])
-                answer = ()
-        os.close(master)
+        shown = self.converse(master, *answer)
         return process.wait(), shown.decode()
 
     def test_renewal(self):
@@ -405,34 +412,14 @@ class File(Case):
         seed = base64.b64decode(body)[16:]
         found = {}
         for p in server.processes():
-            memory = self.memory(p.pid)
-            if memory is None:
+            written = memory.written(p.pid)
+            if written is None:
                 self.skipTest("other processes' memory can't be read here")
             found.setdefault(p.role, False)
-            if body in memory or seed in memory:
+            if body in written or seed in written:
                 found[p.role] = True
         self.assertEqual({role for role, has in found.items() if has},
                          {"keys"})
-
-    def memory(self, pid):
-        """All that a process can write to."""
-        found = b""
-        try:
-            with open("/proc/%d/maps" % pid) as maps, \
-                    open("/proc/%d/mem" % pid, "rb", buffering=0) as mem:
-                for line in maps:
-                    m = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
-                    if m is None:
-                        continue
-                    start, end = (int(x, 16) for x in m.groups())
-                    try:
-                        mem.seek(start)
-                        found += mem.read(end - start)
-                    except OSError:
-                        continue
-        except PermissionError:
-            return None
-        return found
 
 
 class Client(Case):
@@ -477,19 +464,7 @@ class Client(Case):
             os.environ["HOME"] = self.home
             os.execv(CLIENT, [CLIENT, "--allow-weak", "-p", str(port),
                               "127.0.0.1", "HELP"])
-        shown = b""
-        while True:
-            if not select.select([master], [], [], harness.DEADLINE)[0]:
-                self.fail("it waits: %r" % shown)
-            try:
-                data = os.read(master, 65536)
-            except OSError:
-                break
-            shown += data
-            if answer and b"(yes or no) " in shown:
-                os.write(master, answer)
-                answer = b""
-        os.close(master)
+        shown = self.converse(master, answer)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
 
     def test_asks(self):

@@ -9,7 +9,6 @@ pam_permit and others).
 import concurrent.futures
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)),
 
 import fmltp  # noqa: E402
 import harness  # noqa: E402
+import memory  # noqa: E402
 import memory  # noqa: E402
 import runner  # noqa: E402
 
@@ -467,32 +467,11 @@ class Sandbox(Case):
         self.assertEqual(self.attempt(server, "alice", "wrong-" + PASSWORD),
                          REFUSED)
         pam = server.one("pam")
-        memory = harness_memory(pam.pid)
-        if memory is None:
+        written = memory.written(pam.pid)
+        if written is None:
             self.skipTest("another process's memory can't be looked at here")
-        self.assertIn(b"fm-pam", memory)
-        self.assertNotIn(PASSWORD.encode(), memory)
-
-
-def harness_memory(pid):
-    """All that a process can write to; None where it can't be read."""
-    found = b""
-    try:
-        with open("/proc/%d/maps" % pid) as maps, \
-                open("/proc/%d/mem" % pid, "rb", buffering=0) as mem:
-            for line in maps:
-                m = re.match(r"([0-9a-f]+)-([0-9a-f]+) rw", line)
-                if m is None:
-                    continue
-                start, end = (int(x, 16) for x in m.groups())
-                try:
-                    mem.seek(start)
-                    found += mem.read(end - start)
-                except OSError:
-                    continue
-    except PermissionError:
-        return None
-    return found
+        self.assertIn(b"fm-pam", written)
+        self.assertNotIn(PASSWORD.encode(), written)
 
 
 class WithoutRoot(harness.OwnServerCase):

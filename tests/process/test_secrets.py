@@ -284,14 +284,11 @@ class Exchange(harness.ServerCase, memory.Judge):
         self.server.failure(client.peer)
         self.nowhere(self.server, needles + shared_secret(client))
 
-    @needs_memory
-    def test_worker_that_takes_its_leave(self):
-        """The key is gone before the connection is."""
+    def leaves_no_key(self, until, leave):
+        """A worker is looked at between its connection's end and its own."""
         for _ in range(20):
-            client, worker = self.connect()
-            client.command("HELP")
-            answer = client.command("QUIT")
-            self.assertEqual(answer, b"200 Goodbye.\r\n")
+            client, worker = self.connect(*until)
+            leave(client)
             self.assertEqual(client.rest(), b"")
             # It waits a second at most for the client's end.
             if not harness.kill(worker.pid, signal.SIGSTOP):
@@ -305,21 +302,18 @@ class Exchange(harness.ServerCase, memory.Judge):
         self.fail("no worker was there any more")
 
     @needs_memory
+    def test_worker_that_takes_its_leave(self):
+        """The key is gone before the connection is."""
+        def leave(client):
+            client.command("HELP")
+            self.assertEqual(client.command("QUIT"), b"200 Goodbye.\r\n")
+        self.leaves_no_key((), leave)
+
+    @needs_memory
     def test_handshake_that_fails(self):
         """So it is after a handshake that does not come to its end."""
-        for _ in range(20):
-            client, worker = self.connect("chal")
-            client.send(client.seal("another text") + b"\r\n")
-            self.assertEqual(client.rest(), b"")
-            if not harness.kill(worker.pid, signal.SIGSTOP):
-                continue
-            taken = memory.snapshot(worker.pid)
-            harness.kill(worker.pid, signal.SIGCONT)
-            if taken:
-                self.assertEqual(memory.find(
-                    taken, memory.session_key(client.key)), {})
-                return
-        self.fail("no worker was there any more")
+        self.leaves_no_key(("chal",), lambda client: client.send(
+            client.seal("another text") + b"\r\n"))
 
 
 def fmltp_public(client):
