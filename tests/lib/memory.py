@@ -13,7 +13,6 @@ import struct
 import time
 import unittest
 
-
 PIECE = 8
 # Wiping takes no time; what is slow is a machine that has other things to do.
 GONE = 10 * float(os.environ.get("FLEXMUSIC_TIME_SCALE", "1"))
