@@ -20,7 +20,7 @@ import harness  # noqa: E402
 import rogue  # noqa: E402
 import runner  # noqa: E402
 
-ROUNDS = 2000
+ROUNDS = 10000
 X32 = 0x40000000
 UPROBES = (335, 336)  # newer kernels let these past every filter
 ALLOWED = ("read", "write", "close", "ppoll", "clock_gettime", "getrandom",
