@@ -509,6 +509,18 @@ def measure(server):
 # -- what has to be so ----------------------------------------------------
 
 
+def excused(r, away):
+    """True where the receiver was away during a connection, or nearly."""
+    return any(begun <= r.ended + FOUND and r.begun <= ended + FOUND
+               for begun, ended in away)
+
+
+def suspects(records, away):
+    """The connections in the order in which a line that is missing is looked
+    for: an address and port may come twice, and the line of either is gone."""
+    return sorted(records, key=lambda r: not excused(r, away))
+
+
 class Account:
     """The connections of a load against the log's lines."""
 
@@ -542,8 +554,7 @@ class Account:
             self.left_out[source] -= 1
             return
         self.lost += 1
-        if not any(begun <= r.ended + FOUND and r.begun <= ended + FOUND
-                   for begun, ended in away):
+        if not excused(r, away):
             self.faults.append("%s %s has no %s, and the receiver was there" %
                                (r.kind, r.peer, what))
 
@@ -556,7 +567,7 @@ class Account:
                 self.faults.append("%d %s too many of %s" % (
                     count, name, peer))
         missing = sessions - self.begins
-        for r in records:
+        for r in suspects(records, away):
             # A worker may be killed before it could tell of packet 7.
             if r.kind == "killed" and self.failed[r.peer]:
                 continue
@@ -569,7 +580,7 @@ class Account:
         for peer, count in (self.ends - self.made).items():
             self.faults.append("%d ends too many of %s" % (count, peer))
         missing = self.made - self.ends
-        for r in records:
+        for r in suspects(records, away):
             if r.kind == "garbage" or not missing[r.peer]:
                 continue
             # Nothing turns these away: they have an end.
