@@ -14,6 +14,7 @@ import time
 import unittest
 
 PIECE = 8
+SHADOW = 1 << 34  # so large is only what a sanitizer keeps beside the memory
 # Wiping takes no time; what is slow is a machine that has other things to do.
 GONE = 10 * float(os.environ.get("FLEXMUSIC_TIME_SCALE", "1"))
 
@@ -51,6 +52,7 @@ def regions(pid):
             elif line.startswith("VmFlags:"):
                 found[-1].flags = line.split()[1:]
     return [r for r in found if r.readable and (not r.is_file or r.own > 0)
+            and r.end - r.start < SHADOW
             and r.name not in ("[vvar]", "[vdso]", "[vsyscall]")]
 
 

@@ -148,7 +148,7 @@ class Accounts(Case):
         self.assertEqual(server.log.find("start")[0]["auth_method"],
                          "system")
         self.assertEqual(self.attempt(server, "alice", PASSWORD), GRANTED)
-        self.assertEqual(server.log.find("authenticated")[0]["user"],
+        self.assertEqual(server.log.wait("authenticated")["user"],
                          "alice")
         self.assertEqual(self.attempt(server, "odd.name", ODD), GRANTED)
         rows = [
