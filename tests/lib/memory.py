@@ -14,7 +14,7 @@ import time
 import unittest
 
 PIECE = 8
-SHADOW = 1 << 34  # so large is only what a sanitizer keeps beside the memory
+SHADOW = 1 << 27  # so large is only what a sanitizer keeps beside the memory
 # Wiping takes no time; what is slow is a machine that has other things to do.
 GONE = 10 * float(os.environ.get("FLEXMUSIC_TIME_SCALE", "1"))
 

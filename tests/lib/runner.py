@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 import unittest
@@ -91,6 +92,9 @@ def main():
                         help="run the tests whose SUITE.CLASS.NAME holds it")
     parser.add_argument("--verbose", "-v", action="store_true")
     options = parser.parse_args()
+    # Who was started in the background has it ignored, and so had all that is
+    # started here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     tests = unittest.defaultTestLoader.loadTestsFromModule(
         sys.modules["__main__"])
     result = Result(options.verbose)
