@@ -264,6 +264,8 @@ class Modules(Case):
         self.assertEqual(clients[10].auth("alice", PASSWORD), GRANTED)
         self.assertEqual([client.read_answer() for client in clients[:10]],
                          10 * [REFUSED])
+        # An answer may be there before its line.
+        server.log.wait("auth-failed", count=10)
         names = [e.name for e in server.log.read()
                  if e.name in ("authenticated", "auth-failed")]
         self.assertEqual(len(names), 11)
