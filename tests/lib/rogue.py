@@ -424,6 +424,8 @@ class Case(harness.ServerCase):
         """What came of one of them."""
         log = self.server.log
         end = log.wait(harness.FAILURES, mark, peer=r.peer)
+        if attack.event is not None:  # the penalty's line is the one behind
+            log.wait("penalty", mark, source=r.source)
         alerts = [e for e in log.read()[mark:] if " alert: " in e.text and
                   e.get("peer") == r.peer]
         penalties = log.find("penalty", mark, source=r.source)
