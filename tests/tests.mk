@@ -119,6 +119,6 @@ coverage: deps
 	@+$(MAKE) --no-print-directory COVERAGE=yes CC=clang coverage-now
 
 .PHONY: coverage-now
-coverage-now: all $(UNIT_TESTS) $(FAULTS) $(MAKE_SETS)
+coverage-now: all $(UNIT_TESTS) $(FAULTS) $(FACTS) $(ROGUE) $(MAKE_SETS)
 	@$(TEST_ENV) $(PYTHON) tests/coverage.py --unit $(UNIT_TESTS) \
 	    $(foreach s,$(SUITES),--suite tests/process/test_$(s).py)
