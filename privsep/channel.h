@@ -85,7 +85,9 @@ channel_send_fds(int fd, enum message_type type, void *message, const int *fds);
 /*
  * Receives one message of one type without a table, with read(2): the worker
  * waits for a single answer, and has no recvmsg.  CHANNEL_OK, _EMPTY,
- * _CLOSED, _ERROR or a violation.
+ * _CLOSED, _ERROR or a violation.  What a message has beyond the type's size
+ * and its own header's length, read(2) drops and does not tell: so this is for
+ * answers of a side that is trusted more.
  */
 enum channel_result channel_read(int fd, enum message_type type, void *message);
 
