@@ -515,12 +515,6 @@ def excused(r, away):
                for begun, ended in away)
 
 
-def suspects(records, away):
-    """The connections in the order in which a line that is missing is looked
-    for: an address and port may come twice, and the line of either is gone."""
-    return sorted(records, key=lambda r: not excused(r, away))
-
-
 class Account:
     """The connections of a load against the log's lines."""
 
@@ -543,6 +537,9 @@ class Account:
         self.dropped = sum(int(e["dropped"]) for e in events
                            if e.name == "log-dropped")
         self.lost = 0  # lines that have to be there, and are not
+        # An address and port may come twice, and the line of either be gone:
+        # those that the receiver's absence explains are looked at first.
+        records = sorted(records, key=lambda r: not excused(r, away))
         self.check_sessions(records, away)
         self.check(records, away)
 
@@ -567,7 +564,7 @@ class Account:
                 self.faults.append("%d %s too many of %s" % (
                     count, name, peer))
         missing = sessions - self.begins
-        for r in suspects(records, away):
+        for r in records:
             # A worker may be killed before it could tell of packet 7.
             if r.kind == "killed" and self.failed[r.peer]:
                 continue
@@ -580,7 +577,7 @@ class Account:
         for peer, count in (self.ends - self.made).items():
             self.faults.append("%d ends too many of %s" % (count, peer))
         missing = self.made - self.ends
-        for r in suspects(records, away):
+        for r in records:
             if r.kind == "garbage" or not missing[r.peer]:
                 continue
             # Nothing turns these away: they have an end.
